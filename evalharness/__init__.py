@@ -1,0 +1,51 @@
+"""evalharness: the merge gate for LLM changes.
+
+The public API is the verbs of `evalharness.api`, importable from here; nothing heavy is loaded until one is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalharness.api import (
+        check_golden_set as check_golden_set,
+        compare as compare,
+        load_candidate as load_candidate,
+        load_golden_set as load_golden_set,
+        load_run as load_run,
+        load_suite as load_suite,
+        lock_golden_set as lock_golden_set,
+        render as render,
+        rescore as rescore,
+        run as run,
+    )
+
+__all__ = [
+    "check_golden_set",
+    "compare",
+    "load_candidate",
+    "load_golden_set",
+    "load_run",
+    "load_suite",
+    "lock_golden_set",
+    "render",
+    "rescore",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from evalharness import api
+
+        return getattr(api, name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("evalharness")
+    raise AttributeError(f"module 'evalharness' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

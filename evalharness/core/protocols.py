@@ -1,0 +1,107 @@
+"""What a plugin must look like. Each protocol is small; `version` is bumped when earlier results become invalid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from evalharness.core.attempts import Response
+from evalharness.core.cases import Case, Message
+from evalharness.core.scores import Metric, Score, Scored
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A pure function of case and response. Built as `Scorer(**params)`; bad params raise ValueError or TypeError.
+
+    `needs` names Case fields that must be there ("targets", "choices", ...). `files` names parameters that are
+    paths in the suite, with how the loader reads them before the scorer is built: "json" or "text". A scorer never
+    opens a file.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]
+    files: ClassVar[Mapping[str, str]]
+
+    @property
+    def metric(self) -> Metric: ...
+
+    def score(self, case: Case, response: Response) -> Score:
+        """Score one response. An answer that is simply wrong is Scored; one that cannot be read is Unscored."""
+        ...
+
+
+@runtime_checkable
+class CorpusScorer(Scorer, Protocol):
+    """A scorer whose metric is a function of summed statistics (`Scored.stats`)."""
+
+    def worst(self, case: Case) -> Scored:
+        """The statistics of the worst possible answer: what a failed case counts as."""
+        ...
+
+    def corpus(self, names: Sequence[str], sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The metric from sums of statistics.
+
+        Args:
+            names: the columns, sorted.
+            sums: shape (..., len(names)).
+
+        Returns:
+            shape (...), finite, in the metric's unit.
+        """
+        ...
+
+    def breakdown(self, names: Sequence[str], sums: NDArray[np.float64]) -> Mapping[str, Any]:
+        """Tables for the report as plain JSON data (per-class P/R/F1, confusion matrix), {} when there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call to make: the rendered messages and everything else that shapes the answer.
+
+    `seed` is derived for each repeat (None: the candidate fixed none); `decoding` holds the rest.
+    """
+
+    golden_set: str
+    case: Case
+    repeat: int
+    messages: tuple[Message, ...]
+    model: str | None
+    decoding: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    seed: int | None = None
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """A source of responses. Built as `Provider(candidate)`, entered once for a run, closed once.
+
+    `recorded` is True where responses are read, not made: such a provider costs nothing and is neither cached
+    nor journaled, and may serve any number of requests at once.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    recorded: ClassVar[bool]
+
+    async def open(self) -> None:
+        """Get ready (connect, load a model). Raises ProviderError, UsageError or MissingExtraError."""
+        ...
+
+    async def complete(self, request: Request, *, timeout_s: float) -> Response:
+        """Answer one request. Makes exactly one try; retries belong to the engine.
+
+        Raises:
+            CallError: with kind, whether a retry may help, and what the server asked for.
+        """
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,52 @@
+"""Run: everything one candidate answered on one suite, and its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from evalharness.core.attempts import Attempt
+from evalharness.core.scores import Score
+
+AttemptKey: TypeAlias = "tuple[str, int]"
+"""(case id, repeat)"""
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """Counts over planned (case, repeat) pairs and the scorers that read them.
+
+    `planned` = attempts asked for; `failed` = no response (absent ones included); `unscored` = responses at least one
+    scorer could not read; `scored` = the rest. `reasons` counts failures by kind and unscored by reason.
+    """
+
+    planned: int
+    scored: int
+    failed: int
+    unscored: int
+    reasons: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Attempts and scores of one candidate on one suite.
+
+    `attempts[golden set]` maps (case id, repeat) to Attempt, in plan order; every planned pair is there, a missing
+    answer being a Failure. `scores[metric id]` maps the same keys to Score for responses only (a failed attempt has
+    no score). `id` is a content digest of candidate, suite, outputs and scores: no times, no money.
+    `manifest` is what manifest.json holds.
+    """
+
+    id: str
+    name: str
+    candidate_digest: str
+    suite_name: str
+    suite_digest: str
+    golden_sets: Mapping[str, str]
+    repeats: int
+    attempts: Mapping[str, Mapping[AttemptKey, Attempt]]
+    scores: Mapping[str, Mapping[AttemptKey, Score]]
+    manifest: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)

@@ -1,0 +1,60 @@
+"""Score and Metric: what a scorer says of one response, and how such values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Direction: TypeAlias = Literal["higher", "lower"]
+Kind: TypeAlias = Literal[
+    "binary",  # each case is 0 or 1
+    "bounded",  # each case lies in [low, high]
+    "unbounded",  # no worst value exists (length in characters)
+    "corpus",  # the metric is a function of summed per-case statistics (macro-F1, BLEU)
+]
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A value for one response.
+
+    `value` is finite, in the metric's own unit. `stats` are additive sufficient statistics of a corpus metric,
+    name → count, absent names being 0. `detail` is what a reader wants to know (extracted label, first schema error).
+    """
+
+    value: float
+    stats: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+    detail: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """No value, and why. Never NaN, never 0. It counts against the candidate like a failure."""
+
+    reason: str
+
+
+Score: TypeAlias = Scored | Unscored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """How the values of one scorer are read. Direction and unit are required.
+
+    `unit` is "fraction" for values in [0, 1] (shown as per cent, differences as pp), else a plain word such as
+    "characters". `low` and `high` bound a case's value; both None for kind "unbounded".
+    """
+
+    direction: Direction
+    unit: str
+    kind: Kind
+    low: float | None = 0.0
+    high: float | None = 1.0
+
+    @property
+    def worst(self) -> float | None:
+        """The worst value a case can have, None when the metric has none."""
+        return self.low if self.direction == "higher" else self.high
