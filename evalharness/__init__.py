@@ -1,6 +1,6 @@
 """evalharness: the merge gate for LLM changes.
 
-The public API is the verbs of `evalharness.api`, importable from here; nothing heavy is loaded until one is used.
+The public API is the verbs of `evalharness.api`, importable from here; nothing heavy is loaded before one is used.
 """
 
 from __future__ import annotations
@@ -10,14 +10,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evalharness.api import (
         check_golden_set as check_golden_set,
+    )
+    from evalharness.api import (
         compare as compare,
+    )
+    from evalharness.api import (
         load_candidate as load_candidate,
+    )
+    from evalharness.api import (
         load_golden_set as load_golden_set,
+    )
+    from evalharness.api import (
         load_run as load_run,
+    )
+    from evalharness.api import (
         load_suite as load_suite,
+    )
+    from evalharness.api import (
         lock_golden_set as lock_golden_set,
+    )
+    from evalharness.api import (
         render as render,
+    )
+    from evalharness.api import (
         rescore as rescore,
+    )
+    from evalharness.api import (
         run as run,
     )
 

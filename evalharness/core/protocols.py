@@ -86,11 +86,14 @@ class Provider(Protocol):
 
     `recorded` is True where responses are read, not made: such a provider costs nothing and is neither cached
     nor journaled, and may serve any number of requests at once.
+    `cacheable` is False where the request does not pin what answers it (the user's own function may change under the
+    same name): its finished runs are made anew each time, so that a changed candidate is never read from a cache.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
     recorded: ClassVar[bool]
+    cacheable: ClassVar[bool]
 
     async def open(self) -> None:
         """Get ready (connect, load a model). Raises ProviderError, UsageError or MissingExtraError."""

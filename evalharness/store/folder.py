@@ -1,0 +1,182 @@
+"""Run folders: `manifest.json`, `attempts.jsonl`, `scores.jsonl`, and `journal.jsonl` while a run is under way."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from evalharness._canon import digest_lines, short
+from evalharness.core.attempts import Attempt, Failure
+from evalharness.core.runs import AttemptKey, Run
+from evalharness.core.scores import Score, Scored
+from evalharness.errors import StoreError
+from evalharness.store.files import explain, read_json, read_lines, slug, write_json, write_lines
+from evalharness.store.records import attempt_from_row, attempt_to_row, score_from_value, score_to_value
+
+SCHEMA_VERSION: Final = 1
+
+
+class Store:
+    """Where runs and the response cache live; `.evalharness` in the working directory unless told otherwise."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def cache_path(self) -> Path:
+        """The response cache."""
+        return self.root / "cache.sqlite"
+
+    def run_folder(self, candidate_name: str, plan_digest: str) -> Path:
+        """The folder of one plan. The same plan always finds the same folder: that is how a killed run resumes."""
+        return self.root / "runs" / f"{slug(candidate_name)}-{short(plan_digest)}"
+
+    def prepare(self) -> None:
+        """Create the root with a .gitignore that keeps it out of commits."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            marker = self.root / ".gitignore"
+            if not marker.exists():
+                marker.write_text("*\n", encoding="utf-8")
+        except OSError as error:
+            raise explain(error, self.root, "create the store") from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path, waiting: Any) -> Iterator[None]:
+    """Hold a run folder alone. A second process waits for the first (`waiting()` is called once) and then finds its results."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise explain(error, folder, "open the run folder") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def content_id(
+    candidate_digest: str,
+    suite_digest: str,
+    attempts: Mapping[str, Mapping[AttemptKey, Attempt]],
+    scores: Mapping[str, Mapping[AttemptKey, Score]],
+) -> str:
+    """The run id: a digest of what was asked, answered and scored. Times, tokens and messages of failures are left out."""
+
+    def lines() -> Iterator[str]:
+        yield candidate_digest
+        yield suite_digest
+        for golden_set, group in attempts.items():
+            yield "set " + golden_set
+            for (case_id, repeat), attempt in group.items():
+                outcome = attempt.outcome
+                if isinstance(outcome, Failure):
+                    yield f"{case_id}\0{repeat}\0failed {outcome.kind}"
+                else:
+                    yield f"{case_id}\0{repeat}\0{outcome.text}"
+        for metric, values in scores.items():
+            yield "metric " + metric
+            for (case_id, repeat), score in values.items():
+                # repr of a float is exact, so equal ids mean equal values
+                value = repr(score.value) if isinstance(score, Scored) else "unscored"
+                yield f"{case_id}\0{repeat}\0{value}"
+
+    return digest_lines(lines())
+
+
+def save_run(folder: Path, run: Run) -> None:
+    """Write a run. `manifest.json` comes last: a folder that has one is complete."""
+    write_lines(
+        folder / "attempts.jsonl",
+        (attempt_to_row(a) for group in run.attempts.values() for a in group.values()),
+    )
+    save_scores(folder, run)
+    with contextlib.suppress(OSError):
+        (folder / "journal.jsonl").unlink()
+
+
+def save_scores(folder: Path, run: Run) -> None:
+    """Write `scores.jsonl` (one line an attempt and golden set) and `manifest.json`."""
+    write_lines(folder / "scores.jsonl", _score_rows(run))
+    write_json(folder / "manifest.json", run.manifest)
+
+
+def _score_rows(run: Run) -> Iterator[dict[str, Any]]:
+    by_set: dict[str, list[str]] = {}
+    for metric, golden_set in run.manifest["metrics"].items():
+        by_set.setdefault(golden_set, []).append(metric)
+    for golden_set, group in run.attempts.items():
+        metrics = [(m, run.scores[m]) for m in by_set.get(golden_set, ())]
+        for key in group:
+            values = {m: score_to_value(scores[key]) for m, scores in metrics if key in scores}
+            yield {"golden_set": golden_set, "id": key[0], "repeat": key[1], "scores": values}
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether `path` holds a complete run."""
+    return (path / "manifest.json").is_file() and (path / "attempts.jsonl").is_file()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """`manifest.json` of a run folder.
+
+    Raises:
+        StoreError: missing, damaged, or of a schema this version does not know.
+    """
+    manifest = read_json(folder / "manifest.json")
+    if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
+        raise StoreError(
+            f"{folder / 'manifest.json'}: not a run manifest of schema {SCHEMA_VERSION}; run the candidate again"
+        )
+    return manifest
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run folder back.
+
+    Raises:
+        StoreError: a file is missing or damaged, or the contents do not match the run id in the manifest.
+    """
+    manifest = read_manifest(folder)
+    attempts: dict[str, dict[AttemptKey, Attempt]] = {name: {} for name in manifest["golden_sets"]}
+    scores: dict[str, dict[AttemptKey, Score]] = {metric: {} for metric in manifest["metrics"]}
+    try:
+        for row in read_lines(folder / "attempts.jsonl"):
+            attempt = attempt_from_row(row)
+            attempts[attempt.golden_set][attempt.case_id, attempt.repeat] = attempt
+        for row in read_lines(folder / "scores.jsonl"):
+            key = (row["id"], row["repeat"])
+            for metric, value in row["scores"].items():
+                scores[metric][key] = score_from_value(value)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{folder}: damaged run folder ({error!r}); delete it and run the candidate again"
+        ) from error
+    run = Run(
+        id=manifest["run_id"],
+        name=manifest["name"],
+        candidate_digest=manifest["candidate"]["digest"],
+        suite_name=manifest["suite"]["name"],
+        suite_digest=manifest["suite"]["digest"],
+        golden_sets=manifest["golden_sets"],
+        repeats=manifest["repeats"],
+        attempts=attempts,
+        scores=scores,
+        manifest=manifest,
+    )
+    if content_id(run.candidate_digest, run.suite_digest, attempts, scores) != run.id:
+        raise StoreError(
+            f"{folder}: the files do not match the run id in manifest.json (edited or damaged); "
+            "re-score it with: evalharness score FOLDER, or run the candidate again"
+        )
+    return run

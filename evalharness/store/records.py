@@ -1,0 +1,92 @@
+"""Attempts and scores as JSON rows, the same in the journal, the run folder and the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evalharness.core.attempts import Attempt, Failure, Response, Usage
+from evalharness.core.scores import Score, Scored, Unscored
+
+
+def response_to_row(response: Response) -> dict[str, Any]:
+    """A response as JSON data; fields that hold nothing are left out."""
+    row: dict[str, Any] = {"output": response.text}
+    if response.model is not None:
+        row["model"] = response.model
+    if response.finish_reason is not None:
+        row["finish_reason"] = response.finish_reason
+    if response.usage is not None:
+        row["usage"] = {
+            "input_tokens": response.usage.input_tokens,
+            "output_tokens": response.usage.output_tokens,
+        }
+    if response.latency_ms is not None:
+        row["latency_ms"] = response.latency_ms
+    if response.contexts:
+        row["contexts"] = list(response.contexts)
+    if response.scores:
+        row["scores"] = dict(response.scores)
+    return row
+
+
+def response_from_row(row: Mapping[str, Any]) -> Response:
+    """The inverse of response_to_row."""
+    usage = row.get("usage")
+    return Response(
+        text=row["output"],
+        model=row.get("model"),
+        finish_reason=row.get("finish_reason"),
+        usage=Usage(usage.get("input_tokens"), usage.get("output_tokens")) if usage else None,
+        latency_ms=row.get("latency_ms"),
+        contexts=tuple(row.get("contexts", ())),
+        scores=row.get("scores", {}),
+    )
+
+
+def attempt_to_row(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as JSON data. A failure has `failure` in place of `output`."""
+    row: dict[str, Any] = {"golden_set": attempt.golden_set, "id": attempt.case_id, "repeat": attempt.repeat}
+    if attempt.cached:
+        row["cached"] = True
+    outcome = attempt.outcome
+    if isinstance(outcome, Failure):
+        row["failure"] = {"kind": outcome.kind, "message": outcome.message, "tries": outcome.tries}
+    else:
+        row.update(response_to_row(outcome))
+    return row
+
+
+def attempt_from_row(row: Mapping[str, Any]) -> Attempt:
+    """The inverse of attempt_to_row. Raises KeyError or TypeError on rows of another shape."""
+    failure = row.get("failure")
+    return Attempt(
+        golden_set=row["golden_set"],
+        case_id=row["id"],
+        repeat=row["repeat"],
+        cached=row.get("cached", False),
+        outcome=Failure(**failure) if failure is not None else response_from_row(row),
+    )
+
+
+def score_to_value(score: Score) -> Any:
+    """A score as JSON data: a bare number where that says it all."""
+    if isinstance(score, Unscored):
+        return {"unscored": score.reason}
+    if not score.stats and not score.detail:
+        return score.value
+    value: dict[str, Any] = {"value": score.value}
+    if score.stats:
+        value["stats"] = dict(score.stats)
+    if score.detail:
+        value["detail"] = dict(score.detail)
+    return value
+
+
+def score_from_value(value: Any) -> Score:
+    """The inverse of score_to_value."""
+    if not isinstance(value, Mapping):
+        return Scored(value)
+    if "unscored" in value:
+        return Unscored(value["unscored"])
+    return Scored(value["value"], value.get("stats", {}), value.get("detail", {}))
