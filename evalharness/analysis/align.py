@@ -1,0 +1,167 @@
+"""Two runs → paired arrays. What is missing is decided here, in one place.
+
+A case the baseline could not answer (failed, absent or unscored in every repeat) is left out of the pair and counted:
+giving it the worst score would credit the candidate. A repeat the candidate could not answer counts as the worst score
+the metric has. A metric without a worst score cannot pair such a case; it is left out, counted, and such a metric
+cannot gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalharness.core.cases import Case, GoldenSet
+from evalharness.core.protocols import CorpusScorer, Scorer
+from evalharness.core.runs import AttemptKey, Run
+from evalharness.core.scores import Score, Scored
+from evalharness.core.suites import Suite
+
+Array = NDArray[np.float64]
+
+
+def incomparable(suite: Suite, baseline: Run, candidate: Run) -> list[str]:
+    """Why these runs cannot be compared on this suite; empty when they can."""
+    problems: list[str] = []
+    for role, run in (("baseline", baseline), ("candidate", candidate)):
+        for golden_set in suite.golden_sets:
+            found = run.golden_sets.get(golden_set.name)
+            if found is None:
+                problems.append(
+                    f"the {role} run {run.name!r} has no answers for golden set {golden_set.name!r}; "
+                    "run it on this suite"
+                )
+            elif found != golden_set.digest:
+                problems.append(
+                    f"the {role} run {run.name!r} answered another version of golden set {golden_set.name!r} "
+                    f"({found[:19]} instead of {golden_set.digest[:19]}); run it again on this one"
+                )
+        if not problems and run.suite_digest != suite.digest:
+            problems.append(
+                f"the {role} run {run.name!r} was scored under other scorers than suite {suite.name!r} has now; "
+                "re-score it with: evalharness score RUN --suite SUITE"
+            )
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """One metric paired by case.
+
+    `cases`, `baseline` and `candidate` have one entry a paired case: case values averaged over repeats, on the
+    metric's own scale. `rows_baseline` and `rows_candidate` are (n, k) sufficient statistics of a corpus metric with `columns`,
+    averaged over repeats, None otherwise. `missing_*` count attempts without a score; `planned_*` all attempts.
+    `dropped_unbounded` counts cases left out because the metric has no worst value.
+    """
+
+    cases: tuple[Case, ...]
+    baseline: Array
+    candidate: Array
+    columns: tuple[str, ...]
+    rows_baseline: Array | None
+    rows_candidate: Array | None
+    missing_baseline: int
+    missing_candidate: int
+    planned_baseline: int
+    planned_candidate: int
+    dropped_unbounded: int
+    equal_repeats: bool
+    repeats: int
+
+    @property
+    def clusters(self) -> list[str] | None:
+        """A cluster label for each case, None when no case names one. A case without one is its own cluster."""
+        if all(case.cluster is None for case in self.cases):
+            return None
+        return [f"case {c.id}" if c.cluster is None else f"cluster {c.cluster}" for c in self.cases]
+
+
+def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, candidate: Run) -> Paired:
+    """Pair one metric of two comparable runs."""
+    corpus = scorer if scorer.metric.kind == "corpus" and isinstance(scorer, CorpusScorer) else None
+    worst = scorer.metric.worst
+    left, right = baseline.scores[metric_id], candidate.scores[metric_id]
+    n_left, n_right = baseline.repeats, candidate.repeats
+    cases: list[Case] = []
+    values_left: list[float] = []
+    values_right: list[float] = []
+    stats_left: list[list[Scored]] = []
+    stats_right: list[list[Scored]] = []
+    missing_left = missing_right = dropped = 0
+    for case in golden_set.cases:
+        before, lost_before = _scored(left, case.id, n_left)
+        after, lost_after = _scored(right, case.id, n_right)
+        missing_left += lost_before
+        missing_right += lost_after
+        if not before:
+            continue
+        if lost_after:
+            if corpus is not None:
+                after.extend([corpus.worst(case)] * lost_after)
+            elif worst is not None:
+                after.extend([Scored(worst)] * lost_after)
+            else:
+                dropped += 1
+                continue
+        cases.append(case)
+        values_left.append(_mean(before))
+        values_right.append(_mean(after))
+        if corpus is not None:
+            stats_left.append(before)
+            stats_right.append(after)
+    columns: tuple[str, ...] = ()
+    rows_left = rows_right = None
+    if corpus is not None:
+        columns = _columns(stats_left, stats_right)
+        rows_left, rows_right = _rows(stats_left, columns), _rows(stats_right, columns)
+    return Paired(
+        cases=tuple(cases),
+        baseline=np.asarray(values_left, dtype=np.float64),
+        candidate=np.asarray(values_right, dtype=np.float64),
+        columns=columns,
+        rows_baseline=rows_left,
+        rows_candidate=rows_right,
+        missing_baseline=missing_left,
+        missing_candidate=missing_right,
+        planned_baseline=len(golden_set.cases) * n_left,
+        planned_candidate=len(golden_set.cases) * n_right,
+        dropped_unbounded=dropped,
+        equal_repeats=n_left == n_right,
+        repeats=max(n_left, n_right),
+    )
+
+
+def _scored(scores: Mapping[AttemptKey, Score], case_id: str, repeats: int) -> tuple[list[Scored], int]:
+    """The scores a case has, and how many of its repeats have none."""
+    found = []
+    for repeat in range(repeats):
+        score = scores.get((case_id, repeat))
+        if isinstance(score, Scored):
+            found.append(score)
+    return found, repeats - len(found)
+
+
+def _mean(scores: Sequence[Scored]) -> float:
+    return scores[0].value if len(scores) == 1 else sum(s.value for s in scores) / len(scores)
+
+
+def _columns(*sides: Sequence[Sequence[Scored]]) -> tuple[str, ...]:
+    names: set[str] = set()
+    for side in sides:
+        for scores in side:
+            for score in scores:
+                names.update(score.stats)
+    return tuple(sorted(names))
+
+
+def _rows(side: Sequence[Sequence[Scored]], columns: tuple[str, ...]) -> Array:
+    place = {name: index for index, name in enumerate(columns)}
+    rows = np.zeros((len(side), len(columns)))
+    for index, scores in enumerate(side):
+        for score in scores:
+            for name, value in score.stats.items():
+                rows[index, place[name]] += value / len(scores)
+    return rows

@@ -1,0 +1,137 @@
+"""Which cases moved, and which critical ones broke."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from evalharness.analysis.align import Paired
+from evalharness.core.attempts import Failure, Response
+from evalharness.core.cases import Case
+from evalharness.core.comparisons import CaseChange, CriticalFailure
+from evalharness.core.protocols import Scorer
+from evalharness.core.runs import Run
+from evalharness.core.suites import MetricRule, Suite
+
+
+def case_keys(suite: Suite) -> dict[tuple[str, str], str]:
+    """(golden set, case id) → the name a case goes by in reports: its id, prefixed where two sets share it."""
+    ids = Counter(case.id for golden_set in suite.golden_sets for case in golden_set.cases)
+    return {
+        (g.name, case.id): case.id if ids[case.id] == 1 else f"{g.name}:{case.id}"
+        for g in suite.golden_sets
+        for case in g.cases
+    }
+
+
+def case_changes(
+    suite: Suite, baseline: Run, candidate: Run, pairs: Mapping[str, Paired], scorers: Mapping[str, Scorer]
+) -> tuple[CaseChange, ...]:
+    """Every paired case with a moved value, regressed ones first, then fixed, then the rest; each in suite order.
+
+    A binary metric flips when its case average crosses one half; only gated binary metrics make a flip.
+    """
+    keys = case_keys(suite)
+    found: dict[tuple[str, str], _Moves] = {}
+    for item in suite.evals:
+        for spec in item.scorers:
+            metric_id = f"{item.id}/{spec.id}"
+            metric = scorers[metric_id].metric
+            gated = not suite.gate.metrics.get(metric_id, MetricRule()).advisory
+            sign = 1.0 if metric.direction == "higher" else -1.0
+            paired = pairs[metric_id]
+            moved = (paired.candidate - paired.baseline).nonzero()[0]
+            for index in moved:
+                case = paired.cases[index]
+                before, after = float(paired.baseline[index]), float(paired.candidate[index])
+                moves = found.setdefault((item.golden_set.name, case.id), _Moves(case))
+                moves.deltas[metric_id] = sign * (after - before)
+                moves.before[metric_id] = before
+                moves.after[metric_id] = after
+                if gated and metric.kind == "binary":
+                    was, now = sign * before >= sign * 0.5, sign * after >= sign * 0.5
+                    moves.regressed |= was and not now
+                    moves.fixed |= now and not was
+    order = {key: place for place, key in enumerate(keys)}
+    changes = [
+        CaseChange(
+            key=keys[key],
+            golden_set=key[0],
+            case=moves.case,
+            before=_shown(baseline, key),
+            after=_shown(candidate, key),
+            deltas=moves.deltas,
+            values_before=moves.before,
+            values_after=moves.after,
+            regressed=moves.regressed,
+            fixed=moves.fixed,
+        )
+        for key, moves in sorted(found.items(), key=lambda entry: order[entry[0]])
+    ]
+    changes.sort(key=lambda change: (not change.regressed, not change.fixed))
+    return tuple(changes)
+
+
+class _Moves:
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.deltas: dict[str, float] = {}
+        self.before: dict[str, float | None] = {}
+        self.after: dict[str, float | None] = {}
+        self.regressed = False
+        self.fixed = False
+
+
+def _shown(run: Run, key: tuple[str, str]) -> Response | Failure:
+    """The answer a report shows for a case: its first repeat."""
+    return run.attempts[key[0]][key[1], 0].outcome
+
+
+def critical_failures(
+    suite: Suite, pairs: Mapping[str, Paired], scorers: Mapping[str, Scorer]
+) -> tuple[CriticalFailure, ...]:
+    """Critical cases that passed a gated binary metric and now fail it.
+
+    A case passes when its average over repeats is at least one half. With several repeats a failure is confirmed when
+    the candidate fails most of them and the baseline passed most of its own; with one repeat, that one decides.
+    """
+    keys = case_keys(suite)
+    failures: list[CriticalFailure] = []
+    for item in suite.evals:
+        for spec in item.scorers:
+            metric_id = f"{item.id}/{spec.id}"
+            metric = scorers[metric_id].metric
+            if metric.kind != "binary" or suite.gate.metrics.get(metric_id, MetricRule()).advisory:
+                continue
+            paired = pairs[metric_id]
+            sign = 1.0 if metric.direction == "higher" else -1.0
+            for case, before, after in zip(paired.cases, paired.baseline, paired.candidate, strict=True):
+                if case.critical and sign * before >= sign * 0.5 and not sign * after >= sign * 0.5:
+                    failures.append(
+                        CriticalFailure(
+                            key=keys[item.golden_set.name, case.id],
+                            metric=metric_id,
+                            passed_before=f"{before:.0%} of repeats scored 1",
+                            failed_after=f"{after:.0%} of repeats scored 1",
+                            confirmed=True,
+                        )
+                    )
+    return tuple(failures)
+
+
+def unguarded_critical(suite: Suite, scorers: Mapping[str, Scorer]) -> list[str]:
+    """Evals whose critical cases nothing guards: they have no gated metric that is 0 or 1 for a case."""
+    found = []
+    for item in suite.evals:
+        count = sum(case.critical for case in item.golden_set.cases)
+        ids = [f"{item.id}/{spec.id}" for spec in item.scorers]
+        guarded = any(
+            scorers[i].metric.kind == "binary" and not suite.gate.metrics.get(i, MetricRule()).advisory
+            for i in ids
+        )
+        if count and not guarded:
+            found.append(
+                f"eval {item.id} has {count} critical cases and no gated pass/fail metric, so nothing guards them; "
+                "add a scorer such as exact_match"
+            )
+    return found

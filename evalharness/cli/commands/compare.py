@@ -1,0 +1,65 @@
+"""`evalharness compare`: the gate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from evalharness.cli.options import emit, json_option, running, say, settings, suite_option
+
+
+@click.command("compare")
+@click.argument("baseline", metavar="BASE")
+@click.argument("candidate", metavar="CAND")
+@suite_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where the reports go (default reports/<base>-vs-<cand>).",
+)
+@json_option
+@running
+def command(
+    baseline: str,
+    candidate: str,
+    suite: str | None,
+    out: Path | None,
+    as_json: bool,
+    allow: tuple[Path, ...],
+    store: Path | None,
+    seed: int | None,
+    fresh: bool,
+    quiet: bool,
+) -> int:
+    """Compare CAND with BASE and exit with the verdict.
+
+    Each side is a candidate .yaml or the folder of a stored run. Answers that are already stored or cached are not
+    asked for again. Writes comparison.json, report.html, summary.md and junit.xml, and prints the table.
+
+    \b
+    evalharness compare base.yaml candidate.yaml
+    evalharness compare .evalharness/runs/base-1a2b candidate.yaml --out gate
+    evalharness compare base.yaml candidate.yaml --json | jq .verdict
+
+    \b
+    0 pass · 1 regression · 2 usage or file error · 3 inconclusive · 4 invalid · 5 provider failure or spend cap
+    """
+    from evalharness import api
+
+    use = settings(allow=allow, store=store, seed=seed, fresh=fresh, quiet=quiet)
+    verdict, written = api.compare_to(out, baseline, candidate, suite=suite, settings=use)
+    if as_json:
+        emit(api.comparison_json(verdict))
+    else:
+        emit(api.table(verdict, width=_width(), color=sys.stdout.isatty()))
+    say(f"report: {use.paths.show(written['report.html'])}")
+    return verdict.exit_code
+
+
+def _width() -> int:
+    import shutil
+
+    return max(60, min(160, shutil.get_terminal_size((100, 24)).columns))

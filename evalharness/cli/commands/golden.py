@@ -1,0 +1,68 @@
+"""`evalharness golden`: check and lock golden sets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from evalharness.cli.options import common, emit, json_option, settings
+
+
+@click.group("golden")
+def command() -> None:
+    """Check and lock golden sets."""
+
+
+@command.command("check")
+@click.argument("folders", metavar="GOLDEN_SET...", nargs=-1, required=True)
+@click.option("--allow-small", is_flag=True, help="Fewer than 100 cases is a warning, not an error.")
+@json_option
+@common
+def check(
+    folders: tuple[str, ...], allow_small: bool, as_json: bool, allow: tuple[Path, ...], store: Path | None
+) -> int:
+    """Look for what makes a golden set untrustworthy.
+
+    Size, exact and near duplicates, empty or ambiguous targets, thin slices, one-sided classes, the rotation date, what
+    the card leaves out, and the lock. Exits 2 when there is an error; warnings do not.
+
+    \b
+    evalharness golden check golden_sets/support-routing
+    """
+    from evalharness import api
+
+    use = settings(allow=allow, store=store)
+    failed = False
+    rows: list[dict[str, object]] = []
+    for folder in folders:
+        findings = api.check_golden_set(folder, allow_small=allow_small, settings=use)
+        failed |= any(f.level == "error" for f in findings)
+        rows.extend({"golden_set": folder, **asdict(f)} for f in findings)
+        if not as_json:
+            errors = sum(f.level == "error" for f in findings)
+            warnings = sum(f.level == "warning" for f in findings)
+            lines = [f"{api.plain(folder)}: {errors} errors, {warnings} warnings"]
+            lines += [f"  {f.level}: {api.plain(str(f))}" for f in findings]
+            emit("\n".join(lines))
+    if as_json:
+        emit(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+    return 2 if failed else 0
+
+
+@command.command("lock")
+@click.argument("folders", metavar="GOLDEN_SET...", nargs=-1, required=True)
+@common
+def lock(folders: tuple[str, ...], allow: tuple[Path, ...], store: Path | None) -> int:
+    """Write the digest of the cases into card.yaml, so that a changed case is noticed.
+
+    Changed cases need a new `version` in the card first.
+    """
+    from evalharness import api
+
+    use = settings(allow=allow, store=store)
+    for folder in folders:
+        emit(f"{api.plain(folder)}: {api.lock_golden_set(folder, use)}")
+    return 0

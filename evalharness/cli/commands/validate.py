@@ -1,0 +1,29 @@
+"""`evalharness validate`: every problem at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from evalharness.cli.options import common, emit, settings
+
+
+@click.command("validate")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@common
+def command(files: tuple[str, ...], allow: tuple[Path, ...], store: Path | None) -> int:
+    """Report every problem in candidates, suites, golden sets and judges, and in the files they name.
+
+    \b
+    evalharness validate base.yaml candidate.yaml
+    evalharness validate suites/*.yaml
+    """
+    from evalharness import api
+    from evalharness.errors import SpecError
+
+    problems = api.validate(files, settings(allow=allow, store=store))
+    if problems:
+        raise SpecError(problems)
+    emit(f"{len(files)} file{'s' if len(files) > 1 else ''} and all they name: no problems")
+    return 0

@@ -1,0 +1,95 @@
+"""The entry point, and the one place where exceptions become exit codes.
+
+Nothing but the standard library is imported before the `try`: a failure to import must not end in a bare traceback,
+whose exit code 1 would read as a regression.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with the design's code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code and never raises an Exception."""
+    debug = "--debug" in arguments
+    try:
+        return _dispatch([a for a in arguments if a != "--debug"])
+    except KeyboardInterrupt:
+        _say("interrupted; what was collected is kept: the same command resumes")
+        return 130
+    except BaseException as error:  # noqa: BLE001 - the funnel: every exception gets its exit code here
+        code = _exit_code(error)
+        if debug:
+            import traceback
+
+            traceback.print_exception(error, file=sys.stderr)
+        return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    from evalharness.cli.app import app
+
+    result = app.main(args=arguments, prog_name="evalharness", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 70
+    try:
+        import click
+
+        from evalharness.errors import EvalHarnessError
+    except Exception as missing:  # noqa: BLE001 - a broken installation is an internal error, not a regression
+        _say(f"internal error: {type(missing).__name__}: {missing}; reinstall evalharness")
+        return 70
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.Abort):
+        _say("interrupted")
+        return 130
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        if context is not None:
+            _say(context.get_usage())
+        _say(f"error: {error.format_message()}")
+        return 2
+    if isinstance(error, EvalHarnessError):
+        _say_problems(error)
+        return error.exit_code
+    _say(
+        f"internal error: {type(error).__name__}: {error}; this is a defect of evalharness: run again with --debug "
+        "and report the traceback"
+    )
+    return 70
+
+
+def _say_problems(error: Exception) -> None:
+    problems = getattr(error, "problems", None)
+    if not problems:
+        _say(f"error: {error}")
+        return
+    for problem in problems:
+        _say(f"error: {problem}")
+    if len(problems) > 1:
+        _say(f"{len(problems)} problems")
+
+
+def _say(text: str) -> None:
+    """To stderr, without anything that could drive the terminal. A closed stderr is nobody's error."""
+    clean = "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 0x7F <= ord(c) <= 0x9F))
+    try:
+        print(clean.encode("utf-8", "replace").decode("utf-8"), file=sys.stderr)  # noqa: T201
+    except (OSError, UnicodeError):
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Progress of runs on stderr: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from evalharness.core.attempts import Attempt
+    from evalharness.engine.progress import Progress
+
+_EVERY_S: Final = 15.0
+
+
+def make_progress(*, quiet: bool) -> Progress:
+    """The listener that fits where stderr goes."""
+    if quiet:
+        from evalharness.engine.progress import Silent
+
+        return Silent()
+    return _Bar() if sys.stderr.isatty() else _Lines()
+
+
+class _Lines:
+    """For logs: a line at the start, then at most one every 15 seconds, and one at the end."""
+
+    def start(self, name: str, total: int, done: int) -> None:
+        self._name, self._total, self._done, self._failed = name, total, done, 0
+        self._spent: float | None = None
+        self._began = self._last = time.monotonic()
+        self._open = total - done
+        if self._open:
+            kept = f", {done} need no call" if done else ""
+            _line(f"{name}: {self._open} calls to make{kept}")
+
+    def advance(self, attempt: Attempt, spent_usd: float | None) -> None:
+        self._done += 1
+        self._failed += attempt.failed
+        self._spent = spent_usd
+        now = time.monotonic()
+        if now - self._last >= _EVERY_S:
+            self._last = now
+            self._report(now)
+
+    def note(self, text: str) -> None:
+        _line(text)
+
+    def finish(self) -> None:
+        if self._open:
+            self._report(time.monotonic())
+
+    def _report(self, now: float) -> None:
+        made = self._open - (self._total - self._done)
+        left = self._total - self._done
+        text = f"{self._name}: {self._done}/{self._total}"
+        if self._failed:
+            text += f", {self._failed} failed"
+        if self._spent is not None:
+            text += f", ${self._spent:.4f}"
+        if left and made:
+            text += f", about {left * (now - self._began) / made:.0f} s left"
+        _line(text)
+
+
+class _Bar:
+    """For people: a bar with the share done, time left and money spent."""
+
+    def start(self, name: str, total: int, done: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._failed = 0
+        self._bar: Any = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[extra]}", markup=False),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task(_plain(name), total=total, completed=done, extra="")
+        self._bar.start()
+
+    def advance(self, attempt: Attempt, spent_usd: float | None) -> None:
+        self._failed += attempt.failed
+        extra = f"{self._failed} failed " if self._failed else ""
+        extra += f"${spent_usd:.4f}" if spent_usd is not None else ""
+        self._bar.update(self._task, advance=1, extra=extra)
+
+    def note(self, text: str) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.console.print(_plain(text), markup=False, highlight=False)
+        else:
+            _line(text)
+
+    def finish(self) -> None:
+        self._bar.stop()
+
+
+def _line(text: str) -> None:
+    sys.stderr.write(_plain(text) + "\n")
+    sys.stderr.flush()
+
+
+def _plain(text: str) -> str:
+    from evalharness.api import plain
+
+    return plain(text).replace("\n", " ")

@@ -1,0 +1,84 @@
+"""The plan: every request of a run in order, decided before the first call."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from evalharness._canon import digest
+from evalharness.core.candidates import Candidate
+from evalharness.core.protocols import Request
+from evalharness.core.suites import Suite
+from evalharness.spec.prompts import render_messages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Requests in golden-set order, then case order, then repeat.
+
+    `digest` names what is asked of whom (candidate, golden sets, repeats) and so the run folder; scorers are not in it:
+    the same answers can be scored again without a call.
+    """
+
+    requests: tuple[Request, ...]
+    repeats: int
+    digest: str
+
+
+def make_plan(suite: Suite, candidate: Candidate, *, repeats: int, recorded: bool) -> Plan:
+    """Build the plan. Prompts of recorded candidates are not rendered: nothing would read them.
+
+    Raises:
+        SpecError: a prompt template fails on some case; every failing case is named.
+    """
+    return Plan(
+        requests=tuple(_requests(suite, candidate, repeats, recorded)),
+        repeats=repeats,
+        digest=digest(
+            [candidate.digest, [[g.name, g.digest] for g in suite.golden_sets], repeats],
+        ),
+    )
+
+
+def _requests(suite: Suite, candidate: Candidate, repeats: int, recorded: bool) -> Iterator[Request]:
+    decoding = {k: v for k, v in candidate.decoding.items() if k != "seed"}
+    first_seed = candidate.decoding.get("seed")
+    seeds = [derived_seed(first_seed, repeat) for repeat in range(repeats)]
+    for golden_set in suite.golden_sets:
+        for case in golden_set.cases:
+            messages = () if recorded else render_messages(candidate.prompt, case, golden_set.card.task)
+            for repeat in range(repeats):
+                yield Request(
+                    golden_set=golden_set.name,
+                    case=case,
+                    repeat=repeat,
+                    messages=messages,
+                    model=candidate.model,
+                    decoding=decoding,
+                    seed=seeds[repeat],
+                )
+
+
+def derived_seed(seed: int | None, repeat: int) -> int | None:
+    """The sampling seed of a repeat: the candidate's own for repeat 0, one derived by SHA-256 for each later repeat.
+
+    A fixed seed for every repeat would make repeats identical copies and their spread a fiction. In [0, 2**31).
+    """
+    if seed is None or repeat == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed}:{repeat}".encode()).digest()[:4], "big") >> 1
+
+
+def cache_key(candidate: Candidate, request: Request) -> str:
+    """The identity of one call: everything that shapes its answer, the repeat index included."""
+    return digest(
+        [
+            candidate.digest,
+            [[m.role, m.content] for m in request.messages],
+            # the case itself reaches providers that hand it to user code
+            request.case.id,
+            request.repeat,
+            request.seed,
+        ]
+    )

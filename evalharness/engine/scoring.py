@@ -1,0 +1,98 @@
+"""Attempts → scores. A scorer that raises leaves a typed Unscored, never a crash and never a number."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from evalharness.core.attempts import Attempt, Failure
+from evalharness.core.protocols import Scorer
+from evalharness.core.runs import AttemptKey, Coverage
+from evalharness.core.scores import Score, Scored, Unscored
+from evalharness.core.suites import ScorerSpec, Suite
+from evalharness.plugins import Registry
+
+
+def build_scorer(spec: ScorerSpec, registry: Registry) -> Scorer:
+    """The scorer a suite names. The suite was validated, so bad parameters do not get here."""
+    scorer: Scorer = registry.load("scorers", spec.name)(**spec.params)
+    return scorer
+
+
+def build_scorers(suite: Suite, registry: Registry) -> dict[str, Scorer]:
+    """Every scorer of a suite by metric id, in suite order."""
+    return {f"{e.id}/{s.id}": build_scorer(s, registry) for e in suite.evals for s in e.scorers}
+
+
+def metric_sets(suite: Suite) -> dict[str, str]:
+    """Metric id → the golden set it is computed on."""
+    return {f"{e.id}/{s.id}": e.golden_set.name for e in suite.evals for s in e.scorers}
+
+
+def score_attempts(
+    suite: Suite, attempts: Mapping[str, Mapping[AttemptKey, Attempt]], scorers: Mapping[str, Scorer]
+) -> dict[str, dict[AttemptKey, Score]]:
+    """Score every response with every scorer of its eval. Failures have no score."""
+    scores: dict[str, dict[AttemptKey, Score]] = {}
+    for item in suite.evals:
+        group = attempts[item.golden_set.name]
+        cases = {case.id: case for case in item.golden_set.cases}
+        for spec in item.scorers:
+            metric_id = f"{item.id}/{spec.id}"
+            scorer = scorers[metric_id]
+            found: dict[AttemptKey, Score] = {}
+            for key, attempt in group.items():
+                outcome = attempt.outcome
+                if isinstance(outcome, Failure):
+                    continue
+                try:
+                    score = scorer.score(cases[key[0]], outcome)
+                except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the reason is kept and shown
+                    score = Unscored(f"scorer raised {type(error).__name__}: {str(error)[:200]}")
+                if isinstance(score, Scored) and not math.isfinite(score.value):
+                    score = Unscored("scorer gave a value that is not finite")
+                found[key] = score
+            scores[metric_id] = found
+    return scores
+
+
+def coverage(
+    attempts: Mapping[str, Mapping[AttemptKey, Attempt]],
+    scores: Mapping[str, Mapping[AttemptKey, Score]],
+    sets: Mapping[str, str],
+) -> Coverage:
+    """Counts over planned attempts. `sets` maps metric id to golden set."""
+    reasons: Counter[str] = Counter()
+    planned = failed = 0
+    unreadable: set[tuple[str, AttemptKey]] = set()
+    for group in attempts.values():
+        planned += len(group)
+        for attempt in group.values():
+            if isinstance(attempt.outcome, Failure):
+                failed += 1
+                reasons[attempt.outcome.kind] += 1
+    for metric, values in scores.items():
+        for key, score in values.items():
+            if isinstance(score, Unscored):
+                unreadable.add((sets[metric], key))
+                reasons[f"{metric}: {score.reason}"] += 1
+    return Coverage(
+        planned=planned,
+        scored=planned - failed - len(unreadable),
+        failed=failed,
+        unscored=len(unreadable),
+        reasons=dict(sorted(reasons.items())),
+    )
+
+
+def coverage_row(counts: Coverage) -> dict[str, Any]:
+    """Coverage as JSON data."""
+    return {
+        "planned": counts.planned,
+        "scored": counts.scored,
+        "failed": counts.failed,
+        "unscored": counts.unscored,
+        "reasons": dict(counts.reasons),
+    }
