@@ -1,0 +1,160 @@
+"""Finding the files that other files name, and keeping them inside the folders a user meant.
+
+The rules (one place, every file kind):
+
+- `./x` and `../x` are relative to the file that names them;
+- any other relative path is looked up in the working directory, then in the content that ships with the package;
+- a path named by a *file* must end, links resolved, inside the working directory, the shipped content or a folder
+  allowed by `--allow-path`. A path typed on the command line is the user's own word and may lie anywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from evalharness.errors import Problem, SpecError
+
+CONTENT_FOLDERS: Final = ("golden_sets", "suites", "judges", "examples")
+
+
+def builtin_root() -> Path | None:
+    """The folder that holds shipped golden_sets/, suites/, judges/ and examples/; None when there is none.
+
+    In a wheel it is `evalharness/_content`, in a checkout the repository root.
+    """
+    package = Path(__file__).resolve().parent
+    shipped = package / "_content"
+    if shipped.is_dir():
+        return shipped
+    root = package.parent
+    if (root / "pyproject.toml").is_file() and any((root / name).is_dir() for name in CONTENT_FOLDERS):
+        return root
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class PathPolicy:
+    """Where paths may lead.
+
+    Attributes:
+        cwd: the working directory.
+        allow: further folders (or files) that paths in files may reach, from `--allow-path`.
+    """
+
+    cwd: Path
+    allow: tuple[Path, ...] = ()
+
+    def resolve(self, text: str, naming_file: Path, *, line: int | None = None) -> Path:
+        """The existing file or folder that `text`, written in `naming_file`, means.
+
+        Args:
+            text: the path as written.
+            naming_file: the file that names it.
+            line: where in that file, for the error.
+
+        Raises:
+            SpecError: nothing there (near names are suggested), or it lies outside the allowed folders.
+        """
+        try:
+            return self._resolve(text, naming_file)
+        except _Refused as refused:
+            problem = Problem(refused.message, self.show(naming_file), line, hint=refused.hint)
+            raise SpecError([problem]) from None
+
+    def argument(self, text: str) -> Path:
+        """The existing file or folder that a command-line argument means: working directory, then shipped content.
+
+        Raises:
+            SpecError: nothing there; near names are suggested.
+        """
+        try:
+            for path in self._places(text, self.cwd / text):
+                if path.exists():
+                    return path.resolve()
+            raise _missing(self.cwd / text, text)
+        except _Refused as refused:
+            raise SpecError([Problem(refused.message, hint=refused.hint)]) from None
+
+    def show(self, path: Path) -> str:
+        """`path` as a user would write it: relative to the working directory where it lies inside."""
+        try:
+            return str(path.relative_to(self.cwd))
+        except ValueError:
+            pass
+        try:
+            return str(path.resolve().relative_to(self.cwd.resolve()))
+        except (ValueError, OSError):
+            return str(path)
+
+    def _resolve(self, text: str, naming_file: Path) -> Path:
+        if not text.strip():
+            raise _Refused("the path is empty")
+        if "\0" in text or "\n" in text:
+            raise _Refused("the path holds a control character")
+        if text.startswith("~"):
+            raise _Refused(f"{text!r} starts with '~', which is not expanded", "write the path out")
+        if text.startswith(("./", "../")) or text in (".", ".."):
+            first = naming_file.parent / text
+            places = [first]
+        else:
+            first = self.cwd / text
+            places = self._places(text, first)
+        for place in places:
+            try:
+                real = place.resolve(strict=True)
+            except FileNotFoundError:
+                continue
+            except (OSError, RuntimeError) as error:
+                raise _Refused(f"{text!r} cannot be read: {error}") from None
+            self._confine(text, real)
+            return real
+        # The confinement comes first: a refusal must not tell which files exist outside.
+        self._confine(text, first.resolve())
+        raise _missing(first, text)
+
+    def _places(self, text: str, first: Path) -> list[Path]:
+        places = [first]
+        root = builtin_root()
+        parts = Path(text).parts
+        if root is not None and not Path(text).is_absolute() and parts and parts[0] in CONTENT_FOLDERS:
+            places.append(root / text)
+        return places
+
+    def _confine(self, text: str, real: Path) -> None:
+        roots = [self.cwd.resolve(), *(path.resolve() for path in self.allow)]
+        builtin = builtin_root()
+        if builtin is not None:
+            roots += [(builtin / name).resolve() for name in CONTENT_FOLDERS]
+        if not any(real == root or root in real.parents for root in roots):
+            raise _Refused(
+                f"{text!r} leads out of the working directory",
+                f"if that is meant, add --allow-path {real.parent}",
+            )
+
+
+class _Refused(Exception):
+    # Never leaves this module.
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(message)
+
+
+def _missing(path: Path, text: str) -> _Refused:
+    folder = path.parent
+    if folder.is_dir():
+        try:
+            names = [entry.name for entry in folder.iterdir()]
+        except OSError:
+            names = []
+        near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
+        prefix = text[: len(text) - len(path.name)] if text.endswith(path.name) else ""
+        if near:
+            return _Refused(
+                f"{text!r} does not exist", f"did you mean {' or '.join(prefix + name for name in near)}?"
+            )
+        return _Refused(f"{text!r} does not exist", f"looked in {folder}")
+    return _Refused(f"{text!r} does not exist", f"there is no folder {folder}")

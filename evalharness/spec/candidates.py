@@ -1,0 +1,262 @@
+"""Candidate files: YAML → `core.candidates.Candidate`, with the content of every file it names in the digest."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from evalharness._canon import digest
+from evalharness.content import PathPolicy
+from evalharness.core.candidates import Candidate, Limits, Price, Prompt
+from evalharness.errors import Problem, SpecError
+from evalharness.plugins import Registry
+from evalharness.spec.checking import check, part
+from evalharness.spec.models import CandidateFile, PromptFile, ProviderFields
+from evalharness.spec.prompts import VARIABLES, template_problems
+from evalharness.spec.reader import Document, Loc, did_you_mean, read_text, read_yaml
+
+MAX_PROMPT_BYTES: Final = 1_000_000
+_PROMPT_PATH: Final = re.compile(r"[^\s{}]+\.(md|txt|j2|jinja)")
+_BLOCK: Final = 1 << 20
+_SAMPLED_FROM: Final = 64 * _BLOCK
+
+_REMOTE: Final = frozenset(
+    ("base_url", "api_key_env", "api", "extra_body", "max_tokens_field", "organization")
+)
+TAKES: Final[Mapping[str, frozenset[str]]] = {
+    "openai": _REMOTE | {"adapter"},
+    "vllm": (_REMOTE | {"adapter"}) - {"organization"},
+    "ollama": _REMOTE - {"organization"},
+    "anthropic": frozenset(("base_url", "api_key_env", "extra_body")),
+    "transformers": frozenset(("adapter", "dtype", "device", "batch_size", "revision")),
+    "python": frozenset(("target",)),
+    "replay": frozenset(("outputs",)),
+}
+"""Which provider uses which of the provider's own keys. A third party's provider may use any."""
+NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai": ("model",),
+    "vllm": ("model",),
+    "ollama": ("model",),
+    "anthropic": ("model",),
+    "transformers": ("model",),
+    "python": ("target",),
+    "replay": ("outputs",),
+}
+_OWN_KEYS: Final = tuple(sorted({key for keys in TAKES.values() for key in keys}))
+# What changes no output: the key and whose bill it is.
+_NOT_IN_DIGEST: Final = frozenset(("api_key_env", "organization"))
+
+
+def load_candidate(path: Path, *, paths: PathPolicy, registry: Registry) -> Candidate:
+    """Read a candidate file.
+
+    Raises:
+        SpecError: every problem found in it and in the prompts it names.
+    """
+    document = read_yaml(path, paths)
+    model = check(CandidateFile, document)
+    if model is None:
+        check_provider(document, document.data, registry)
+        _check_anyway(document, paths)
+        document.finish()
+        raise AssertionError("a failed check always leaves a problem")
+    check_provider(document, document.data, registry)
+    prompt = _prompt(document, model.prompt, paths)
+    options, contents = provider_options(document, model, paths)
+    if model.outputs is not None:
+        outputs = resolve(document, ("outputs",), model.outputs, paths)
+        if outputs is not None and outputs.is_dir():
+            document.add(("outputs",), f"outputs: {model.outputs!r} is a folder, a JSONL file is needed")
+        elif outputs is not None:
+            options["outputs"], contents["outputs"] = str(outputs), _content(document, ("outputs",), outputs)
+    if model.target is not None:
+        options["target"] = contents["target"] = model.target
+    suite = resolve(document, ("suite",), model.suite, paths) if model.suite is not None else None
+    if model.limits.max_cost_usd is not None and model.price is None:
+        document.add(
+            ("limits", "max_cost_usd"),
+            "limits.max_cost_usd needs `price`",
+            "no price table is built in: state yours",
+        )
+    document.finish()
+    decoding = model.decoding.model_dump(exclude_none=True)
+    candidate = Candidate(
+        name=model.name,
+        provider=model.provider,
+        model=model.model,
+        digest="",
+        prompt=prompt,
+        decoding=decoding,
+        options=options,
+        api_key_env=model.api_key_env,
+        repeats=model.repeats,
+        limits=Limits(**model.limits.model_dump()),
+        price=Price(**model.price.model_dump()) if model.price is not None else None,
+        suite_path=str(suite) if suite is not None else None,
+        path=paths.show(path),
+    )
+    return replace(candidate, digest=_digest(candidate, contents))
+
+
+def _check_anyway(document: Document, paths: PathPolicy) -> None:
+    """In a file that is wrong elsewhere, the prompts and paths that can be checked all the same."""
+    prompt = part(PromptFile, document.data.get("prompt", {}))
+    if prompt is not None:
+        _prompt(document, prompt, paths)
+    for key in ("suite", "outputs"):
+        text = document.data.get(key)
+        if isinstance(text, str):
+            resolve(document, (key,), text, paths)
+
+
+def check_provider(document: Document, data: Mapping[str, Any], registry: Registry) -> None:
+    """Record an unknown provider, keys it does not use and keys it needs."""
+    name = data.get("provider")
+    if not isinstance(name, str):
+        return
+    known = registry.names("providers")
+    if name not in known:
+        document.add(("provider",), f"unknown provider {name!r}", did_you_mean(name, known))
+        return
+    takes = TAKES.get(name)
+    if takes is None:
+        return
+    for key in _OWN_KEYS:
+        if key in data and key not in takes:
+            users = [provider for provider, keys in TAKES.items() if key in keys]
+            document.add(
+                (key,), f"provider {name!r} does not use {key!r}", f"it belongs to {', '.join(users)}"
+            )
+    for key in NEEDS[name]:
+        if data.get(key) is None:
+            document.add((key,), f"provider {name!r} needs the key {key!r}")
+
+
+def provider_options(
+    document: Document, model: ProviderFields, paths: PathPolicy
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The provider's own settings, and the same with paths replaced by content digests (for the identity).
+
+    For `transformers` a local model folder becomes the absolute path `model_path`, a local adapter the absolute
+    `adapter`; hub ids stay as written.
+    """
+    options: dict[str, Any] = {}
+    for key in _OWN_KEYS:
+        value = getattr(model, key, None)
+        if value is not None and key not in ("outputs", "target", "api_key_env"):
+            options[key] = value
+    contents = dict(options)
+    if model.provider == "transformers":
+        for key, option in (("model", "model_path"), ("adapter", "adapter")):
+            text = getattr(model, key)
+            if text is not None and _is_local(text, document, paths):
+                found = resolve(document, (key,), text, paths)
+                if found is not None:
+                    options[option], contents[option] = str(found), _content(document, (key,), found)
+    return options, contents
+
+
+def resolve(document: Document, loc: Loc, text: str, paths: PathPolicy) -> Path | None:
+    """The file that the text at `loc` names, None after recording why there is none."""
+    try:
+        return paths.resolve(text, document.path, line=document.place(loc).line)
+    except SpecError as error:
+        document.problems.extend(error.problems)
+        return None
+
+
+def template(
+    document: Document, loc: Loc, text: str, paths: PathPolicy, allowed: frozenset[str] = VARIABLES
+) -> str:
+    """The template that a value means, itself or the file it names, after recording what is wrong with it."""
+    if _PROMPT_PATH.fullmatch(text):
+        found = resolve(document, loc, text, paths)
+        if found is None:
+            return ""
+        shown = paths.show(found)
+        try:
+            text = read_text(found, shown, limit=MAX_PROMPT_BYTES)
+        except SpecError as error:
+            document.problems.extend(error.problems)
+            return ""
+        first, where = 1, shown
+    else:
+        first, where = document.place(loc).text_line, document.shown
+    for line, message, hint in template_problems(text, allowed):
+        document.problems.append(Problem(message, where, first + line - 1, hint=hint))
+    return text
+
+
+def _prompt(document: Document, model: PromptFile, paths: PathPolicy) -> Prompt:
+    system = model.system
+    if system is not None:
+        system = template(document, ("prompt", "system"), system, paths)
+    return Prompt(system=system, user=template(document, ("prompt", "user"), model.user, paths))
+
+
+def _is_local(text: str, document: Document, paths: PathPolicy) -> bool:
+    """Whether a model or adapter is a path: written as one, or an existing folder (hub ids look like `org/name`)."""
+    if text.startswith(("./", "../", "/")):
+        return True
+    try:
+        paths.resolve(text, document.path)
+    except SpecError:
+        return False
+    return True
+
+
+def _digest(candidate: Candidate, contents: Mapping[str, Any]) -> str:
+    model = None if "model_path" in contents else candidate.model
+    return digest(
+        {
+            "provider": candidate.provider,
+            "model": model,
+            "prompt": {"system": candidate.prompt.system, "user": candidate.prompt.user},
+            "decoding": dict(candidate.decoding),
+            "options": {key: value for key, value in contents.items() if key not in _NOT_IN_DIGEST},
+        }
+    )
+
+
+def _content(document: Document, loc: Loc, path: Path) -> str:
+    try:
+        return content_digest(path)
+    except OSError as error:
+        document.add(loc, f"{path.name} cannot be read: {error.strerror or error}")
+        return ""
+
+
+def content_digest(path: Path) -> str:
+    """A digest of a file, or of every file below a folder by relative name.
+
+    A file above 64 MiB outside of recorded outputs (model weights) is represented by its size and 64 evenly spaced
+    blocks of 1 MiB: training again changes all of them, and hashing tens of gigabytes at every start does not pay.
+
+    Raises:
+        OSError: something cannot be read.
+    """
+    if path.is_file():
+        return "sha256:" + _file_hash(path, whole=True)
+    state = hashlib.sha256()
+    for file in sorted(item for item in path.rglob("*") if item.is_file()):
+        state.update(f"{file.relative_to(path).as_posix()}\0{_file_hash(file, whole=False)}\n".encode())
+    return "sha256:" + state.hexdigest()
+
+
+def _file_hash(path: Path, *, whole: bool) -> str:
+    state = hashlib.sha256()
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        if whole or size <= _SAMPLED_FROM:
+            while block := file.read(_BLOCK):
+                state.update(block)
+        else:
+            state.update(str(size).encode())
+            for index in range(64):
+                file.seek((size - _BLOCK) * index // 63)
+                state.update(file.read(_BLOCK))
+    return state.hexdigest()

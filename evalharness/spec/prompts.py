@@ -1,0 +1,152 @@
+"""Prompts: sandboxed templates, compiled once, filled with the case as data.
+
+Only the author's template is ever compiled. What a case holds is passed as variables, so `{{ … }}` inside a question
+stays text. A template sees `input`, `id`, `tags`, `choices`, `contexts`, `task` and `messages`; an unknown name, a
+private attribute, or another file is refused when the candidate is loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Set
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from evalharness.core.candidates import Prompt
+from evalharness.core.cases import Case, Message
+from evalharness.errors import Problem, SpecError
+from evalharness.spec.reader import did_you_mean
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+VARIABLES: Final = frozenset(("input", "id", "tags", "choices", "contexts", "task", "messages"))
+JUDGE_VARIABLES: Final = {
+    "pairwise": frozenset(("input", "contexts", "target", "criteria", "rubric", "first", "second")),
+    "pointwise": frozenset(("input", "contexts", "target", "criteria", "rubric", "output")),
+}
+_MAX_PRODUCT: Final = 1_000_000
+_ONLY_INPUT: Final = re.compile(r"\{\{ *input *\}\}\n?")
+
+
+def render_messages(prompt: Prompt, case: Case, task: str) -> tuple[Message, ...]:
+    """The messages to send for one case.
+
+    A case with `messages` keeps them, and `prompt.system` is put in front.
+
+    Args:
+        prompt: templates, as texts.
+        case: the data.
+        task: the golden set's `task`.
+
+    Raises:
+        SpecError: a template fails on this case (a tag it uses is absent, for example); names the case.
+    """
+    if case.messages:
+        rest = case.messages
+    elif _ONLY_INPUT.fullmatch(prompt.user):
+        rest = (Message("user", case.question),)
+    else:
+        rest = (Message("user", _render("user", prompt.user, case, task)),)
+    if prompt.system is None:
+        return rest
+    return (Message("system", _render("system", prompt.system, case, task)), *rest)
+
+
+def template_problems(text: str, allowed: Set[str]) -> Iterator[tuple[int, str, str | None]]:
+    """What is wrong with a template before any case is seen, as (line from 1, message, hint)."""
+    from jinja2 import TemplateSyntaxError, nodes
+    from jinja2.meta import find_referenced_templates, find_undeclared_variables
+
+    env = _environment()
+    try:
+        tree = env.parse(text)
+        env.compile(text)
+    except TemplateSyntaxError as error:
+        yield error.lineno, f"template: {error.message}", None
+        return
+    if any(True for _ in find_referenced_templates(tree)):
+        node = next(tree.find_all((nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)))
+        yield node.lineno, "template: include, import and extends are not available", "write the text out"
+    unknown = find_undeclared_variables(tree) - allowed - set(env.globals)
+    for name in sorted(unknown):
+        line = next((n.lineno for n in tree.find_all(nodes.Name) if n.name == name), 1)
+        yield line, f"template: unknown variable {name!r}", did_you_mean(name, allowed)
+    for access in tree.find_all(nodes.Getattr):
+        if access.attr.startswith("_"):
+            yield access.lineno, f"template: the attribute {access.attr!r} is private", None
+
+
+def _render(role: str, text: str, case: Case, task: str) -> str:
+    compiled = _compiled(text)
+    if isinstance(compiled, str):
+        return compiled
+    from jinja2 import TemplateError
+
+    try:
+        return compiled.render(
+            input=case.question,
+            id=case.id,
+            tags=case.tags,
+            choices=case.choices,
+            contexts=case.contexts,
+            task=task,
+            messages=case.messages,
+        )
+    except (
+        TemplateError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        raise SpecError(
+            [
+                Problem(
+                    f"prompt.{role} cannot be filled for case {case.id!r}: {error}", hint=_render_hint(case)
+                )
+            ]
+        ) from error
+
+
+def _render_hint(case: Case) -> str | None:
+    return f"its tags are: {', '.join(sorted(case.tags)) or 'none'}"
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str) -> Template | str:
+    """The compiled template, or the finished text where it holds no template syntax."""
+    if not any(mark in text for mark in ("{{", "{%", "{#")):
+        # As Jinja does: one trailing line end of a file is not part of the message.
+        return text.removesuffix("\n")
+    return _environment().from_string(text)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> ImmutableSandboxedEnvironment:
+    from jinja2 import StrictUndefined
+    from jinja2.exceptions import SecurityError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Environment(ImmutableSandboxedEnvironment):
+        # A template may not build texts or numbers that fill the memory.
+        intercepted_binops = frozenset(("*", "**"))
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if operator == "**":
+                raise SecurityError("`**` is not available in templates")
+            size = max(len(side) if hasattr(side, "__len__") else 1 for side in (left, right))
+            times = max((side for side in (left, right) if isinstance(side, int)), default=1)
+            if size * times > _MAX_PRODUCT and (hasattr(left, "__len__") or hasattr(right, "__len__")):
+                raise SecurityError("the text would be too long")
+            return left * right
+
+    env = Environment(undefined=StrictUndefined, autoescape=False, cache_size=0)
+    for name in ("lipsum", "cycler", "joiner"):
+        env.globals.pop(name, None)
+    env.filters.pop("random", None)  # a prompt is a function of its case
+    env.policies["json.dumps_kwargs"] = {"sort_keys": True, "ensure_ascii": False}
+    return env

@@ -1,0 +1,389 @@
+"""Suite files: YAML → `core.suites.Suite`, with golden sets read, scorers built once and the gate checked."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from evalharness._canon import digest
+from evalharness.content import PathPolicy
+from evalharness.core.cases import GoldenSet
+from evalharness.core.protocols import Scorer
+from evalharness.core.suites import EvalSpec, GatePolicy, ScorerSpec, Suite
+from evalharness.errors import PluginError, Problem, SpecError, UsageError
+from evalharness.plugins import Registry
+from evalharness.spec.candidates import resolve
+from evalharness.spec.cases import BadLine, parse_json
+from evalharness.spec.checking import check, part
+from evalharness.spec.golden_sets import load_golden_set
+from evalharness.spec.judges import load_judge
+from evalharness.spec.models import RECORDED_NAME, SCORER_NAME, EvalFile, GateFile, SuiteFile
+from evalharness.spec.reader import (
+    MAX_BYTES,
+    Document,
+    Loc,
+    did_you_mean,
+    raise_problems,
+    read_text,
+    read_yaml,
+)
+
+_NEEDED: Final = {
+    "targets": "target",
+    "choices": "choices",
+    "contexts": "contexts",
+    "relevant": "relevant",
+    "input": "input",
+    "messages": "messages",
+    "human": "human",
+    "cluster": "cluster",
+    "tags": "tags",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """One scorer of one eval after a first, checking, construction."""
+
+    spec: ScorerSpec
+    scorer: Scorer
+    loc: Loc
+
+
+def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
+    """Read a suite with everything it names.
+
+    Raises:
+        SpecError: every problem found in the suite, its golden sets, the files its scorers read and its judges.
+    """
+    document = read_yaml(path, paths)
+    model = check(SuiteFile, document)
+    loader = _Loader(document, paths, registry)
+    if model is None:
+        loader.check_anyway()
+        raise_problems([*document.problems, *loader.elsewhere])
+        raise AssertionError("a failed check always leaves a problem")
+    evals = [loader.load_eval(index, item) for index, item in enumerate(model.evals)]
+    loader.check_names(model.evals)
+    loader.check_gate(model.gate)
+    raise_problems([*document.problems, *loader.elsewhere])
+    done = tuple(item for item in evals if item is not None)
+    gate = model.gate
+    return Suite(
+        name=model.name,
+        evals=done,
+        gate=GatePolicy(
+            max_drop=gate.max_drop,
+            alpha=gate.alpha,
+            on_inconclusive=gate.on_inconclusive,
+            on_underpowered=gate.on_underpowered,
+            primary=tuple(gate.primary),
+            metrics=gate.metrics,
+            max_failures=gate.max_failures,
+        ),
+        digest=digest([loader.identity(item) for item in done]),
+        path=paths.show(path),
+    )
+
+
+def suite_warnings(suite: Suite) -> tuple[str, ...]:
+    """What a user should know of a suite that loads: unlocked golden sets, judges that nothing runs yet."""
+    warnings = [
+        f"golden set {item.name} is not locked: its cases can change unseen; run: evalharness golden lock {item.path}"
+        for item in suite.golden_sets
+        if not item.card.cases_digest
+    ]
+    warnings += [
+        f"eval {item.id}: the judge {item.judge} was read and checked; this version runs no judges"
+        for item in suite.evals
+        if item.judge is not None
+    ]
+    return tuple(warnings)
+
+
+def nothing_gated(suite: Suite) -> bool:
+    """Whether every metric is advisory, so that a comparison could only end as invalid."""
+    ids = [f"{item.id}/{spec.id}" for item in suite.evals for spec in item.scorers]
+    return all((rule := suite.gate.metrics.get(name)) is not None and rule.advisory for name in ids)
+
+
+class _Loader:
+    """Collects evals, metrics and problems of one suite."""
+
+    def __init__(self, document: Document, paths: PathPolicy, registry: Registry) -> None:
+        self.document = document
+        self.paths = paths
+        self.registry = registry
+        self.elsewhere: list[Problem] = []
+        self.sets: dict[Path, GoldenSet | None] = {}
+        self.judges: dict[str, str] = {}
+        self.metrics: dict[str, _Built | None] = {}
+        self.built: dict[tuple[str, str], _Built] = {}
+        self.complete = True  # every metric id is known, so an unknown one in the gate is the gate's fault
+
+    def check_anyway(self) -> None:
+        """In a file that is wrong elsewhere, the evals and the gate that can be checked all the same."""
+        evals = self.document.data.get("evals")
+        for index, raw in enumerate(evals if isinstance(evals, list) else []):
+            item = part(EvalFile, raw)
+            if item is None:
+                self.complete = False
+            else:
+                self.load_eval(index, item)
+        gate = part(GateFile, self.document.data.get("gate", {}))
+        if gate is not None:
+            self.check_gate(gate)
+
+    def load_eval(self, index: int, item: EvalFile) -> EvalSpec | None:
+        loc: Loc = ("evals", index)
+        if item.benchmark is not None:
+            self.complete = False
+            hint = "turn its cases into a golden set"
+            self.document.add((*loc, "benchmark"), "benchmarks are not available in this version", hint)
+            return None
+        golden_set = None
+        if item.golden_set is None:
+            self.document.add((*loc, "golden_set"), f"the eval {item.id!r} has no golden_set")
+        else:
+            golden_set = self.golden_set((*loc, "golden_set"), item.golden_set)
+        judge = self.judge((*loc, "judge"), item) if item.judge is not None else None
+        if not item.scorers and item.judge is None:
+            self.document.add(
+                (*loc, "scorers"), f"the eval {item.id!r} has no scorers", "add `scorers: [exact_match]`"
+            )
+        specs = self.scorers((*loc, "scorers"), item, golden_set)
+        if golden_set is None:
+            return None
+        return EvalSpec(id=item.id, golden_set=golden_set, scorers=tuple(specs), judge=judge)
+
+    def golden_set(self, loc: Loc, text: str) -> GoldenSet | None:
+        found = resolve(self.document, loc, text, self.paths)
+        if found is None:
+            return None
+        if found not in self.sets:
+            try:
+                self.sets[found] = load_golden_set(found, paths=self.paths)
+            except SpecError as error:
+                self.sets[found] = None
+                self.elsewhere += error.problems
+        loaded = self.sets[found]
+        for path, other in self.sets.items():
+            if loaded is not None and other is not None and path != found and other.name == loaded.name:
+                message = f"two golden sets are named {loaded.name!r}: {other.path} and {loaded.path}"
+                self.document.add(loc, message, "rename one of them in its card.yaml")
+        return loaded
+
+    def judge(self, loc: Loc, item: EvalFile) -> str | None:
+        assert item.judge is not None
+        self.metrics[f"{item.id}/judge"] = None
+        found = resolve(self.document, loc, item.judge, self.paths)
+        if found is None:
+            return None
+        try:
+            self.judges[str(found)] = load_judge(found, paths=self.paths, registry=self.registry).digest
+        except SpecError as error:
+            self.elsewhere += error.problems
+        return str(found)
+
+    def scorers(self, loc: Loc, item: EvalFile, golden_set: GoldenSet | None) -> list[ScorerSpec]:
+        specs: list[ScorerSpec] = []
+        lines: dict[str, int] = {"judge": 0} if item.judge is not None else {}
+        for index, (written, params) in enumerate(item.scorers):
+            at = (*loc, index)
+            built = self.build(at, written, params)
+            if built is None:
+                self.complete = False
+                continue
+            line = self.document.place(at).line
+            if built.spec.id in lines:
+                twin = f"the other on line {lines[built.spec.id]}"
+                self.document.add(
+                    at,
+                    f"two metrics of {item.id!r} are called {built.spec.id!r} ({twin})",
+                    f"give one a name: {{{written}: {{id: another_name}}}}",
+                )
+                continue
+            lines[built.spec.id] = line
+            self.metrics[f"{item.id}/{built.spec.id}"] = built
+            self.built[item.id, built.spec.id] = built
+            if golden_set is not None:
+                self.check_needs(at, built, golden_set)
+            specs.append(built.spec)
+        return specs
+
+    def build(self, loc: Loc, written: str, given: Any) -> _Built | None:
+        """Reduce a scorer's spelling to its ScorerSpec and construct it once."""
+        recorded = RECORDED_NAME.fullmatch(written)
+        match = SCORER_NAME.fullmatch(written)
+        name = "recorded" if recorded else (match.group(1) if match else written)
+        try:
+            cls = self.registry.load("scorers", name)
+        except (PluginError, UsageError) as error:
+            message, _, hint = str(error).partition("; ")
+            self.document.add(loc, message, hint or None)
+            return None
+        known = _parameters(cls)
+        params: dict[str, Any] = {}
+        if recorded:
+            params["name"] = recorded.group(1)
+        elif match is not None and match.group(2) is not None:
+            params["k"] = int(match.group(2))
+        if isinstance(given, Mapping):
+            params |= given
+        elif given is not None:
+            free = [parameter for parameter in known if parameter not in params]
+            if not free:
+                self.document.add(loc, f"{written} takes no value")
+                return None
+            params[free[0]] = given
+        spec_id = params.pop("id", written)
+        if not isinstance(spec_id, str) or "/" in spec_id or not spec_id.isprintable() or not spec_id.strip():
+            self.document.add((*loc, written, "id"), "id must be a text without '/'")
+            return None
+        return self.construct(loc, written, cls, known, ScorerSpec(name=name, id=spec_id, params=params))
+
+    def construct(
+        self, loc: Loc, written: str, cls: Any, known: Mapping[str, inspect.Parameter], spec: ScorerSpec
+    ) -> _Built | None:
+        inner = (*loc, written)
+        params = dict(spec.params)
+        before = len(self.document.problems)
+        for key in params:
+            if known and key not in known:
+                self.document.add(
+                    (*inner, key), f"{written} has no parameter {key!r}", did_you_mean(key, [*known, "id"])
+                )
+        for key, parameter in known.items():
+            if parameter.default is parameter.empty and key not in params:
+                self.document.add(loc, f"{written} needs the parameter {key!r}")
+        for key, how in cls.files.items():
+            if isinstance(params.get(key), str):
+                params[key] = self.file((*inner, key), params[key], how)
+        if len(self.document.problems) > before:
+            return None
+        try:
+            scorer = cls(**params)
+            scorer.metric  # noqa: B018  (some scorers check their parameters here)
+        except UsageError as error:  # a library that is not installed
+            self.document.add(loc, f"{written}: {error}")
+            return None
+        except (ValueError, TypeError) as error:
+            self.document.add(loc, f"{written}: {error}")
+            return None
+        return _Built(ScorerSpec(name=spec.name, id=spec.id, params=params), scorer, loc)
+
+    def file(self, loc: Loc, text: str, how: str) -> Any:
+        found = resolve(self.document, loc, text, self.paths)
+        if found is None:
+            return None
+        shown = self.paths.show(found)
+        try:
+            content = read_text(found, shown, limit=MAX_BYTES)
+            return parse_json(content) if how == "json" else content
+        except SpecError as error:
+            self.document.problems += error.problems
+        except BadLine as error:
+            self.document.problems.append(Problem(str(error), shown, hint=error.hint))
+        return None
+
+    def check_needs(self, loc: Loc, built: _Built, golden_set: GoldenSet) -> None:
+        for attribute in built.scorer.needs:
+            field = _NEEDED.get(attribute, attribute)
+            without = [case for case in golden_set.cases if not getattr(case, attribute, None)]
+            if without:
+                named = ", ".join(f"{case.id} (line {case.line})" for case in without[:5])
+                more = ", …" if len(without) > 5 else ""
+                self.document.add(
+                    loc,
+                    f"{built.spec.id} needs `{field}`, and {len(without)} of {len(golden_set.cases)} cases of "
+                    f"{golden_set.path} have none: {named}{more}",
+                    f"add `{field}` to them or take the scorer out",
+                )
+
+    def check_names(self, evals: Sequence[EvalFile]) -> None:
+        lines: dict[str, int] = {}
+        for index, item in enumerate(evals):
+            line = self.document.place(("evals", index, "id")).line
+            first = lines.setdefault(item.id, line)
+            if first != line:
+                self.document.add(
+                    ("evals", index, "id"), f"the eval id {item.id!r} is already on line {first}"
+                )
+
+    def check_gate(self, gate: GateFile) -> None:
+        for index, name in enumerate(gate.primary):
+            self.check_metric(("gate", "primary", index), name)
+            rule = gate.metrics.get(name)
+            if rule is not None and rule.advisory:
+                message = f"{name!r} is primary and advisory at once"
+                self.document.add(("gate", "primary", index), message, "an advisory metric never gates")
+        for name in gate.metrics:
+            self.check_metric(("gate", "metrics", name), name)
+            self.check_direction(name)
+        for name, built in self.metrics.items():
+            rule = gate.metrics.get(name)
+            margin = rule.margin if rule is not None and rule.margin is not None else gate.max_drop
+            gated = rule is None or not rule.advisory
+            if built is not None and gated and built.scorer.metric.unit != "fraction" and not margin.relative:
+                unit = built.scorer.metric.unit
+                word = "max_drop" if built.scorer.metric.direction == "higher" else "max_rise"
+                at = ("gate", "metrics", name) if rule is not None else built.loc
+                self.document.add(
+                    at,
+                    f"{name} is measured in {unit}, so a margin of {margin} says nothing about it",
+                    f"under gate.metrics write `{name}: {{{word}: 5%}}` or `{name}: advisory`",
+                )
+
+    def check_metric(self, loc: Loc, name: str) -> None:
+        if name not in self.metrics and self.complete:
+            self.document.add(loc, f"there is no metric {name!r}", did_you_mean(name, self.metrics))
+
+    def check_direction(self, name: str) -> None:
+        built = self.metrics.get(name)
+        written = self.document.data["gate"]["metrics"][name]
+        if built is None or not isinstance(written, dict):
+            return
+        right = "max_drop" if built.scorer.metric.direction == "higher" else "max_rise"
+        other = "max_rise" if right == "max_drop" else "max_drop"
+        if other in written:
+            self.document.add(
+                ("gate", "metrics", name, other),
+                f"{name} is better when {built.scorer.metric.direction}",
+                f"write {right} instead of {other}",
+            )
+
+    def identity(self, item: EvalSpec) -> dict[str, Any]:
+        """What makes results of this eval comparable: golden set, scorers with versions and content, judge."""
+        scorers = [
+            {
+                "id": spec.id,
+                "name": spec.name,
+                "version": self.built[item.id, spec.id].scorer.version,
+                "params": dict(spec.params),
+            }
+            for spec in item.scorers
+        ]
+        judge = self.judges.get(item.judge) if item.judge is not None else None
+        return {
+            "id": item.id,
+            "golden_set": item.golden_set.digest,
+            "golden_set_name": item.golden_set.name,
+            "task": item.golden_set.card.task,
+            "scorers": scorers,
+            "judge": judge,
+        }
+
+
+def _parameters(cls: Any) -> Mapping[str, inspect.Parameter]:
+    """The constructor's named parameters, in order; {} where it takes any."""
+    parameters = inspect.signature(cls).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return {}
+    return {
+        name: parameter
+        for name, parameter in parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
