@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evalharness.content import PathPolicy
+from evalharness.core.attempts import Attempt as Attempt
 from evalharness.core.candidates import Candidate
 from evalharness.core.cases import GoldenSet
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
 from evalharness.core.verdicts import Verdict
-from evalharness.engine.progress import Progress, Silent
+from evalharness.engine.progress import Progress as Progress
+from evalharness.engine.progress import Silent as Silent
 from evalharness.errors import InvalidComparisonError, Problem, SpecError, StoreError, UsageError
 from evalharness.plugins import Entry, Registry, default_registry
 from evalharness.spec.load import load_candidate as _load_candidate

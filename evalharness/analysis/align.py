@@ -52,8 +52,8 @@ class Paired:
     """One metric paired by case.
 
     `cases`, `baseline` and `candidate` have one entry a paired case: case values averaged over repeats, on the
-    metric's own scale. `rows_baseline` and `rows_candidate` are (n, k) sufficient statistics of a corpus metric with `columns`,
-    averaged over repeats, None otherwise. `missing_*` count attempts without a score; `planned_*` all attempts.
+    metric's own scale. `rows_baseline` and `rows_candidate` are (n, k) sufficient statistics of a corpus metric with
+    `columns`, averaged over repeats, None otherwise. `missing_*` count attempts without a score; `planned_*` all attempts.
     `dropped_unbounded` counts cases left out because the metric has no worst value.
     """
 

@@ -7,8 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from evalharness.core.attempts import Attempt
-    from evalharness.engine.progress import Progress
+    from evalharness.api import Attempt, Progress
 
 _EVERY_S: Final = 15.0
 
@@ -16,7 +15,7 @@ _EVERY_S: Final = 15.0
 def make_progress(*, quiet: bool) -> Progress:
     """The listener that fits where stderr goes."""
     if quiet:
-        from evalharness.engine.progress import Silent
+        from evalharness.api import Silent
 
         return Silent()
     return _Bar() if sys.stderr.isatty() else _Lines()
