@@ -1,7 +1,7 @@
 """Train the two example models on CPU: `python examples/support-desk/record/train.py [base] [candidate]`.
 
-Same machine and versions, same weights: every draw is seeded, torch runs one thread and deterministic kernels.
-Folders land in `build/`, which git ignores.
+Same machine and versions, same weights: every draw is seeded, torch runs one thread with deterministic
+kernels. Folders land in `build/`, which git ignores.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
 import yaml
-from corpus import TASKS, Corpus, Example, golden_inputs
+from corpus import Corpus, Example, golden_inputs
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -29,7 +30,8 @@ BUILD = HERE / "build"
 PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "{% if message.role == 'assistant' %}<|assistant|>{% generation %}{{ message.content }}<|end|>{% endgeneration %}"
+    "{% if message.role == 'assistant' %}<|assistant|>"
+    "{% generation %}{{ message.content }}<|end|>{% endgeneration %}"
     "{% else %}<|user|>{{ message.content }}<|end|>{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -78,7 +80,7 @@ def encode(
 def batches(
     coded: list[tuple[list[int], list[int]]], size: int, pad: int, random: Random
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of like length, in random order: little padding, no curriculum. Mask: 0 pad, 1 prompt, 2 assistant."""
+    """Batches of like length, in random order. Mask: 0 pad, 1 prompt, 2 assistant."""
     order = sorted(range(len(coded)), key=lambda index: (len(coded[index][0]), index))
     groups = [order[start : start + size] for start in range(0, len(order), size)]
     random.shuffle(groups)
@@ -94,7 +96,10 @@ def batches(
 
 
 def train(
-    model: LlamaForCausalLM, stream: Iterator[tuple[torch.Tensor, torch.Tensor]], settings: dict, name: str
+    model: LlamaForCausalLM,
+    stream: Iterator[tuple[torch.Tensor, torch.Tensor]],
+    settings: dict[str, Any],
+    name: str,
 ) -> None:
     """AdamW with warm-up and cosine decay for exactly `settings["steps"]` steps."""
     steps, warmup = settings["steps"], settings["warmup"]
@@ -132,7 +137,7 @@ def train(
             )
 
 
-def make(name: str, config: dict, build: Path) -> None:
+def make(name: str, config: dict[str, Any], build: Path) -> None:
     settings = config["models"][name]
     seed = config["seed"] + list(config["models"]).index(name)
     torch.manual_seed(seed)
