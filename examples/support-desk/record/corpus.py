@@ -16,11 +16,6 @@ HERE = Path(__file__).resolve().parent
 GOLDEN = HERE.parents[2] / "golden_sets"
 TASKS = ("classification", "short_answer", "extraction")
 
-DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-SPANS = "two days|three days|a week|two weeks|ten days|a month|5 days|3 weeks|six months".split("|")
-NAMES = "Ana|Peter|Mrs Cole|J. Hart|Leila|Tom|Mr Byrne|Sofia|Karim|Ines|Dr Wolf".split("|")
-COUNTRIES = "France|Norway|Ireland|Poland|Malta|Iceland|Spain|Austria|Sweden|Greece".split("|")
-THINGS = "kettle|lamp|chair|rug|mug|pan|duvet|shelf|table|clock|mirror|vase".split("|")
 PLURALS = {"bookshelf": "bookshelves"}
 COUNTS = {
     1: ["the", "my", "a", "one", "1", "my new", "the", "our"],
@@ -67,6 +62,7 @@ class Corpus:
         self.routing = _load("phrases/routing.yaml")
         self.answers = _load("phrases/answers.yaml")
         self.extraction = _load("phrases/extraction.yaml")
+        self.words = _load("phrases/words.yaml")
         self.products = list(self.company["products"])
         self.facts = list(self._facts())
 
@@ -176,18 +172,21 @@ class Corpus:
         phrase = re.sub(r"\[([^\]]*)\]", lambda m: random.choice(m[1].split("|")), phrase)
         slots = {
             "p": lambda: random.choice(["the ", "my ", "a ", "your ", ""]) + random.choice(self.products),
-            "thing": lambda: random.choice([*THINGS, *(p.split(" ", 1)[1] for p in self.products)]),
+            "thing": lambda: random.choice(
+                [*self.words["thing"], *(p.split(" ", 1)[1] for p in self.products)]
+            ),
             "id": lambda: random.choice(["BM-", "bm", "#", ""]) + str(random.randint(1000, 9999)),
             "money": lambda: (
                 f"{random.choice(['€', ''])}{random.randint(5, 480)}{random.choice(['', '.50', ' euros'])}"
             ),
-            "days": lambda: random.choice(SPANS),
-            "day": lambda: random.choice(DAYS),
-            "name": lambda: random.choice(NAMES),
-            "country": lambda: random.choice(COUNTRIES),
             "town": lambda: random.choice(list(self.company["shops"])),
+            "pp": lambda: "<pp>",
         }
-        return re.sub(r"<(\w+)>", lambda m: slots[m[1]]() if m[1] in slots else m[0], phrase).strip()
+
+        def fill(slot: re.Match[str]) -> str:
+            return slots[slot[1]]() if slot[1] in slots else random.choice(self.words[slot[1]])
+
+        return re.sub(r"<(\w+)>", fill, phrase).strip()
 
     def _style(self, parts: list[str], question: bool = False) -> str:
         """Join parts as people write: sentences, bare chat lines or capitals, some with slips."""
