@@ -199,12 +199,12 @@ def _case(obj: Any, line: int) -> Case:
     if (
         (choices is not None and not (_are_texts(choices) and choices and len(set(choices)) == len(choices)))
         or (contexts is not None and not _are_texts(contexts))
-        or (tags is not None and not (type(tags) is dict and _are_texts(list(tags.values()))))
+        or (tags is not None and not (type(tags) is dict and all(type(tag) is str for tag in tags.values())))
         or (relevant is not None and not _are_grades(relevant))
         or (human is not None and type(human) is not dict)
         or (cluster is not None and not (type(cluster) is str and cluster))
         or type(critical) is not bool
-        or any(value is None for value in obj.values())
+        or None in obj.values()
     ):
         raise _explain(obj)
     return Case(
