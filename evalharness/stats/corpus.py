@@ -1,0 +1,237 @@
+"""Paired comparison of corpus metrics (macro-F1, BLEU): functions of summed per-case statistics.
+
+Sources: paired approximate randomisation, Noreen 1989, Computer-Intensive Methods for Testing Hypotheses; the paired
+bootstrap of cases, Koehn 2004 (EMNLP).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from evalharness.core.estimates import Interval, PairedEstimate
+from evalharness.stats._inputs import checked_alpha, checked_pair, cluster_codes, too_few
+from evalharness.stats.bootstrap import DRAWS as BOOTSTRAP_DRAWS
+from evalharness.stats.bootstrap import resampled_counts
+from evalharness.stats.signflip import DRAWS as FLIP_DRAWS
+from evalharness.stats.signflip import mirrored_p_values
+
+LEVEL: Final = 0.95
+MAX_UNITS: Final = 2_048
+"""More distinct units than this are pooled at random into this many blocks, which are then swapped and resampled."""
+_GROUPED_UNITS: Final = 20_000
+_CHUNK_CELLS: Final = 2_000_000
+
+Aggregate = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Distinct pairs of rows: `before` and `after` of shape (distinct, k), `counts` of shape (distinct,)."""
+
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+
+def paired_corpus(
+    baseline: NDArray[np.float64],
+    candidate: NDArray[np.float64],
+    aggregate: Aggregate,
+    *,
+    sign: float,
+    clusters: Sequence[str] | None,
+    alpha: float,
+    rng: np.random.Generator,
+) -> PairedEstimate:
+    """Compare two runs on a metric computed from summed per-case statistics.
+
+    p-values: paired approximate randomisation, 10,000 swaps of a unit's two rows in mirrored pairs, ties counted half,
+    p = (1 + below + ties/2)/(draws + 1). Bound and interval: paired bootstrap of units, 2,000 draws, BCa. Units are
+    cases, or clusters. Above 2,048 distinct units, units are pooled at random into 2,048 blocks first: swapping whole
+    blocks is a valid test of the same hypothesis, and costs no power worth naming at such numbers.
+
+    A case counts as regressed (fixed) when putting its candidate row alone into the baseline's sums makes the metric
+    worse (better). `sd` is the bootstrap standard deviation times the root of the number of units.
+
+    Args:
+        baseline: shape (n, k), one row of additive statistics per case.
+        candidate: shape (n, k), the same cases at the same places.
+        aggregate: maps sums of shape (..., k) to metric values of shape (...), finite for any sums it can meet.
+        sign: +1 where higher is better, −1 where lower is.
+        clusters: one label per case, or None.
+        alpha: level of the one-sided bound, in (0, 0.5).
+        rng: source of swaps, resamples and blocks.
+
+    Raises:
+        ValueError: empty, mismatched or non-finite rows, labels that do not match, alpha or sign out of range, or an
+            `aggregate` that gives a wrong shape or a value that is not finite.
+    """
+    checked_alpha(alpha)
+    if sign not in (1, -1):
+        raise ValueError(f"sign must be +1 (higher is better) or -1 (lower is better), got {sign}")
+    before, after = checked_pair(baseline, candidate, dimensions=2)
+    n = before.shape[0]
+
+    def goodness(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        return sign * _aggregated(aggregate, sums)
+
+    base_sum, cand_sum = before.sum(axis=0), after.sum(axis=0)
+    base, cand = (float(value) for value in goodness(np.stack((base_sum, cand_sum))))
+    regressed, fixed = _moved(before, after, base_sum, base, goodness)
+    codes = None if clusters is None else cluster_codes(clusters, n)
+    clustered = codes is not None and int(codes.max()) + 1 < n
+    if clustered and codes is not None:
+        before, after = _summed(before, codes), _summed(after, codes)
+    units = before.shape[0]
+    changed = int(np.count_nonzero((before != after).any(axis=1)))
+    delta = cand - base
+    p_drop, p_gain, spread = 1.0, 1.0, 0.0
+    lower = low = high = delta
+    if changed:
+        pairs = _distinct(before, after, rng)
+        slack = 1e-12 * max(abs(base), abs(cand))
+        swapped = _swapped(pairs, base_sum + cand_sum, goodness, rng)
+        p_drop, p_gain = mirrored_p_values(swapped, delta, slack)
+        boot = _resampled(pairs, goodness, rng)
+        spread = float(boot.std(ddof=1))
+        levels = np.array([alpha, (1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        lower, low, high = _bca(boot, delta, slack, _influence(pairs, goodness), pairs.counts, levels)
+    return PairedEstimate(
+        n=n,
+        n_units=units,
+        baseline=base,
+        candidate=cand,
+        delta=delta,
+        interval=Interval(low=low, high=high, level=LEVEL, method="paired bootstrap (BCa)"),
+        lower=lower,
+        lower_method="paired bootstrap (BCa)",
+        p_drop=p_drop,
+        p_gain=p_gain,
+        test="paired approximate randomisation",
+        n_regressed=regressed,
+        n_fixed=fixed,
+        discordance=(regressed + fixed) / n,
+        sd=spread * units**0.5,
+        no_pass_reason=too_few(changed, units, clustered=clustered),
+        clustered=clustered,
+    )
+
+
+def _aggregated(aggregate: Aggregate, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(all="ignore"):
+        values = np.asarray(aggregate(sums), dtype=np.float64)
+    if values.shape != sums.shape[:-1]:
+        raise ValueError(
+            f"aggregate must map sums {sums.shape} to values {sums.shape[:-1]}, got {values.shape}"
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(
+            "aggregate gave a value that is not finite; it must define the metric where counts are 0"
+        )
+    return values
+
+
+def _moved(
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    base_sum: NDArray[np.float64],
+    base: float,
+    goodness: Aggregate,
+) -> tuple[int, int]:
+    """Cases that alone would make the metric worse, and better."""
+    rows = np.flatnonzero((before != after).any(axis=1))
+    chunk = max(1, _CHUNK_CELLS // before.shape[1])
+    slack = 1e-13 * abs(base)
+    regressed = fixed = 0
+    for start in range(0, rows.size, chunk):
+        index = rows[start : start + chunk]
+        values = goodness(base_sum + (after[index] - before[index]))
+        regressed += int(np.count_nonzero(values < base - slack))
+        fixed += int(np.count_nonzero(values > base + slack))
+    return regressed, fixed
+
+
+def _summed(rows: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Rows summed by code, shape (groups, k)."""
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    return np.asarray(np.add.reduceat(rows[order], starts, axis=0))
+
+
+def _distinct(before: NDArray[np.float64], after: NDArray[np.float64], rng: np.random.Generator) -> _Pairs:
+    """Identical pairs of rows counted once; pooled into random blocks where too many are distinct."""
+    units, width = before.shape
+    if units <= _GROUPED_UNITS:
+        rows, counts = np.unique(np.hstack((before, after)), axis=0, return_counts=True)
+        if counts.size <= MAX_UNITS:
+            return _Pairs(rows[:, :width], rows[:, width:], counts.astype(np.int64))
+    blocks = rng.permutation(units) % MAX_UNITS
+    return _Pairs(_summed(before, blocks), _summed(after, blocks), np.ones(MAX_UNITS, dtype=np.int64))
+
+
+def _swapped(
+    pairs: _Pairs, total: NDArray[np.float64], goodness: Aggregate, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Differences after random swaps, shape (half the draws,); the mirrored half is their negative.
+
+    Swapping X ~ Binomial(count, 1/2) of the pairs of a kind moves X times their row difference between the sides.
+    """
+    rows = pairs.after - pairs.before
+    differ = (rows != 0).any(axis=1)
+    rows, counts = rows[differ], pairs.counts[differ]
+    draws = FLIP_DRAWS // 2
+    chunk = max(1, min(draws, _CHUNK_CELLS // max(rows.shape)))
+    values = []
+    for start in range(0, draws, chunk):
+        shape = (min(chunk, draws - start), counts.size)
+        # Signed counts: how many more pairs of a kind stay than are swapped.
+        kept = 2.0 * rng.binomial(counts, 0.5, size=shape) - counts
+        shift = kept @ rows
+        values.append(goodness((total + shift) / 2) - goodness((total - shift) / 2))
+    return np.concatenate(values)
+
+
+def _resampled(pairs: _Pairs, goodness: Aggregate, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Bootstrap differences, shape (draws,)."""
+    return np.concatenate(
+        [
+            goodness(weights @ pairs.after) - goodness(weights @ pairs.before)
+            for weights in resampled_counts(pairs.counts, BOOTSTRAP_DRAWS, rng)
+        ]
+    )
+
+
+def _influence(pairs: _Pairs, goodness: Aggregate) -> NDArray[np.float64]:
+    """The difference with one unit of each distinct pair left out, shape (distinct,)."""
+    before, after = pairs.counts @ pairs.before, pairs.counts @ pairs.after
+    return goodness(after - pairs.after) - goodness(before - pairs.before)
+
+
+def _bca(
+    boot: NDArray[np.float64],
+    delta: float,
+    slack: float,
+    left_out: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    levels: NDArray[np.float64],
+) -> tuple[float, ...]:
+    """Bias-corrected and accelerated quantiles of `boot` at `levels` (Efron and Tibshirani 1993, chapter 14).
+
+    `left_out` are leave-one-out values, each standing for `counts` units; they give the acceleration.
+    """
+    draws = boot.size
+    below = np.count_nonzero(boot < delta - slack) + np.count_nonzero(np.abs(boot - delta) <= slack) / 2
+    z0 = float(special.ndtri(np.clip(below / draws, 1 / (draws + 1), draws / (draws + 1))))
+    centred = float(left_out @ counts) / float(counts.sum()) - left_out
+    square = float(centred**2 @ counts)
+    acceleration = float(centred**3 @ counts) / (6 * square**1.5) if square > 0 else 0.0
+    z = z0 + special.ndtri(levels)
+    # The map turns back on itself past 1/acceleration, where no bootstrap distribution of any use lies.
+    adjusted = special.ndtr(z0 + z / np.maximum(1 - acceleration * z, 0.1))
+    return tuple(float(q) for q in np.quantile(boot, adjusted))

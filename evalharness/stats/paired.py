@@ -1,0 +1,230 @@
+"""Paired estimates of one metric: which test and which bound, by what the values are.
+
+| values | p-values | bound and interval |
+|---|---|---|
+| 0/1, one repeat, no clusters | mid-p McNemar | Tango score |
+| anything else without clusters | paired t when n >= 100 or repeats differ, else sign-flip | bootstrap-t |
+| clustered | cluster t (G − 1), or cluster sign-flip under 20 clusters | cluster t (G − 1) |
+| corpus metrics | paired approximate randomisation | paired bootstrap (`paired_corpus`) |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalharness.core.estimates import Interval, PairedEstimate
+from evalharness.stats._inputs import (
+    MIN_CHANGED,
+    checked_alpha,
+    checked_pair,
+    cluster_codes,
+    too_few,
+    without_rounding,
+)
+from evalharness.stats.bootstrap import Bounds, bootstrap_t
+from evalharness.stats.corpus import paired_corpus
+from evalharness.stats.mcnemar import midp_mcnemar
+from evalharness.stats.signflip import sign_flip
+from evalharness.stats.student import t_p_values, t_quantile
+from evalharness.stats.tango import tango_interval, tango_lower
+
+__all__ = ["LEVEL", "paired_cases", "paired_corpus"]
+
+LEVEL: Final = 0.95
+"""Level of every two-sided interval."""
+T_CASES: Final = 100
+"""From this many cases on the mean's t test replaces the sign-flip."""
+T_CLUSTERS: Final = 20
+"""From this many clusters on the cluster t test replaces the cluster sign-flip."""
+_NO_SPREAD: Final = "every case changed by the same amount, so there is no spread to bound the change by"
+
+
+def paired_cases(
+    baseline: NDArray[np.float64],
+    candidate: NDArray[np.float64],
+    *,
+    binary: bool,
+    equal_repeats: bool,
+    clusters: Sequence[str] | None,
+    alpha: float,
+    rng: np.random.Generator,
+) -> PairedEstimate:
+    """Compare two runs case by case on a metric that is the mean of per-case values.
+
+    Nothing changed gives p = 1 on both sides. Differences no larger than floating-point rounding count as 0.
+    Clusters that all hold a single case carry no dependence and are treated as no clusters.
+
+    Args:
+        baseline: shape (n,), higher is better, repeats already averaged.
+        candidate: shape (n,), the same cases at the same places.
+        binary: every value is 0 or 1 and comes from one repeat on each side.
+        equal_repeats: both sides averaged the same number of repeats; a sign-flip is only valid then.
+        clusters: one label per case, or None where cases are independent.
+        alpha: level of the one-sided bound, in (0, 0.5).
+        rng: used by the sign-flip (over 16 changed units) and the bootstrap; the same state gives the same result.
+
+    Raises:
+        ValueError: no cases, shapes that differ, NaN or infinite values, values other than 0 and 1 under `binary`,
+            a wrong number of cluster labels, or alpha out of range.
+    """
+    checked_alpha(alpha)
+    left, right = checked_pair(baseline, candidate, dimensions=1)
+    if binary and not (np.isin(left, (0.0, 1.0)).all() and np.isin(right, (0.0, 1.0)).all()):
+        raise ValueError("a binary metric must hold only 0 and 1 in every case")
+    codes = None if clusters is None else cluster_codes(clusters, left.size)
+    differences = without_rounding(right - left, left, right)
+    if codes is not None and int(codes.max()) + 1 < left.size:
+        return _clustered(left, right, differences, codes, alpha, rng)
+    if binary:
+        return _binary(left, right, alpha)
+    return _fractional(left, right, differences, equal_repeats, alpha, rng)
+
+
+def _binary(left: NDArray[np.float64], right: NDArray[np.float64], alpha: float) -> PairedEstimate:
+    n = left.size
+    passed_before, passed_after = int(left.sum()), int(right.sum())
+    both = int(left @ right)
+    regressed, fixed = passed_before - both, passed_after - both
+    discordance, delta = (regressed + fixed) / n, (fixed - regressed) / n
+    low, high = tango_interval(regressed, fixed, n, LEVEL)
+    return PairedEstimate(
+        n=n,
+        n_units=n,
+        baseline=passed_before / n,
+        candidate=passed_after / n,
+        delta=delta,
+        interval=Interval(low=low, high=high, level=LEVEL, method="Tango score"),
+        lower=tango_lower(regressed, fixed, n, 1 - alpha),
+        lower_method="Tango score",
+        p_drop=midp_mcnemar(regressed, fixed),
+        p_gain=midp_mcnemar(fixed, regressed),
+        test="mid-p McNemar",
+        n_regressed=regressed,
+        n_fixed=fixed,
+        discordance=discordance,
+        sd=max(discordance - delta**2, 0.0) ** 0.5,
+    )
+
+
+def _fractional(
+    left: NDArray[np.float64],
+    right: NDArray[np.float64],
+    differences: NDArray[np.float64],
+    equal_repeats: bool,
+    alpha: float,
+    rng: np.random.Generator,
+) -> PairedEstimate:
+    n = differences.size
+    ordered = np.sort(differences)
+    delta = float(ordered.mean())
+    changed = int(np.count_nonzero(ordered))
+    error = _standard_error(ordered)
+    if error > 0 and (n >= T_CASES or not equal_repeats):
+        test, (p_drop, p_gain) = "paired t", t_p_values(delta, error, n - 1)
+    else:
+        test, (p_drop, p_gain) = "sign-flip (mid-p)", sign_flip(ordered, rng)
+    no_pass = too_few(changed, n, clustered=False)
+    if error > 0 and changed >= MIN_CHANGED:
+        method = "bootstrap-t"
+        bounds = bootstrap_t(ordered, confidence=1 - alpha, level=LEVEL, rng=rng)
+    else:
+        method, bounds = _student_bounds(delta, error, n, alpha, float(np.abs(ordered).max()))
+        if changed and error == 0:
+            no_pass = no_pass or _NO_SPREAD
+    return PairedEstimate(
+        n=n,
+        n_units=n,
+        baseline=float(left.mean()),
+        candidate=float(right.mean()),
+        delta=delta,
+        interval=Interval(low=bounds.low, high=bounds.high, level=LEVEL, method=method),
+        lower=bounds.lower,
+        lower_method=method,
+        p_drop=p_drop,
+        p_gain=p_gain,
+        test=test,
+        n_regressed=int(np.count_nonzero(ordered < 0)),
+        n_fixed=int(np.count_nonzero(ordered > 0)),
+        discordance=changed / n,
+        sd=error * n**0.5,
+        no_pass_reason=no_pass,
+    )
+
+
+def _clustered(
+    left: NDArray[np.float64],
+    right: NDArray[np.float64],
+    differences: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    alpha: float,
+    rng: np.random.Generator,
+) -> PairedEstimate:
+    """Cluster sums as the units; the mean per case is a ratio, so its error comes from D_g − delta · n_g."""
+    n = differences.size
+    sums = np.bincount(codes, weights=differences)
+    sizes = np.bincount(codes).astype(np.float64)
+    units = sums.size
+    # A cluster whose cases cancel sums to rounding noise, not to a change.
+    sums[np.abs(sums) <= 1e-12 * np.bincount(codes, weights=np.abs(differences))] = 0.0
+    delta = float(differences.sum()) / n
+    residual = sums - delta * sizes
+    error = 0.0
+    if units > 1 and np.abs(residual).max() > 1e-12 * np.abs(sums).max():
+        error = (units / (units - 1) * float(residual @ residual)) ** 0.5 / n
+    if units >= T_CLUSTERS and error > 0:
+        test, (p_drop, p_gain) = "cluster t", t_p_values(delta, error, units - 1)
+    else:
+        test, (p_drop, p_gain) = "cluster sign-flip (mid-p)", sign_flip(np.sort(sums), rng)
+    touched = np.bincount(codes, weights=differences != 0) > 0
+    no_pass = too_few(int(np.count_nonzero(touched)), units, clustered=True)
+    if error == 0 and touched.any():
+        no_pass = no_pass or _NO_SPREAD
+    method, bounds = _student_bounds(delta, error, units, alpha, float(np.abs(differences).max()))
+    regressed, fixed = int(np.count_nonzero(differences < 0)), int(np.count_nonzero(differences > 0))
+    method = "cluster t" if method == "paired t" else method
+    return PairedEstimate(
+        n=n,
+        n_units=units,
+        baseline=float(left.mean()),
+        candidate=float(right.mean()),
+        delta=delta,
+        interval=Interval(low=bounds.low, high=bounds.high, level=LEVEL, method=method),
+        lower=bounds.lower,
+        lower_method=method,
+        p_drop=p_drop,
+        p_gain=p_gain,
+        test=test,
+        n_regressed=regressed,
+        n_fixed=fixed,
+        discordance=(regressed + fixed) / n,
+        sd=error * units**0.5,
+        no_pass_reason=no_pass,
+        clustered=True,
+    )
+
+
+def _standard_error(differences: NDArray[np.float64]) -> float:
+    """Standard error of the mean, shape (n,) in; exactly 0 where the values differ by rounding only, or n is 1."""
+    if differences.size < 2 or np.ptp(differences) <= 1e-12 * float(np.abs(differences).max()):
+        return 0.0
+    return float(differences.std(ddof=1)) / float(differences.size**0.5)
+
+
+def _student_bounds(
+    delta: float, error: float, units: int, alpha: float, largest: float
+) -> tuple[str, Bounds]:
+    """Student bounds with units − 1 degrees of freedom, and the name of the method.
+
+    One unit that changed says nothing about spread: its bounds reach twice its own change to either side, labelled
+    as such, and the caller refuses a PASS.
+    """
+    if units == 1 and largest > 0:
+        return "none (a single unit)", Bounds(delta - 2 * largest, delta - 2 * largest, delta + 2 * largest)
+    if error == 0:
+        return "paired t", Bounds(delta, delta, delta)
+    one, two = t_quantile(1 - alpha, units - 1) * error, t_quantile((1 + LEVEL) / 2, units - 1) * error
+    return "paired t", Bounds(delta - one, delta - two, delta + two)
