@@ -1,0 +1,241 @@
+"""The changed cases a report shows: which ones, in what order, and each as display-ready words."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from evalharness.core.attempts import Failure, Response
+from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison
+from evalharness.report import numbers
+from evalharness.report.diff import Effort, Marked, Part, plain, word_diff
+from evalharness.report.text import one_line, strip_control
+
+Group: TypeAlias = Literal["regressed", "fixed", "changed"]
+
+_QUESTION: Final = 700
+_TARGETS: Final = 4
+_TARGET: Final = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many cases of each group a report holds at most."""
+
+    regressed: int = 200
+    fixed: int = 100
+    changed: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One metric of one case: before → after on the metric's own scale, and whether that is for the better."""
+
+    metric: str
+    before: str
+    after: str
+    better: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseView:
+    """One changed case as shown. `anchor` is stable: it depends on the key alone. `failed_*` name a missing answer."""
+
+    key: str
+    anchor: str
+    group: Group
+    critical: bool
+    where: str
+    tags: tuple[str, ...]
+    question: str
+    question_more: int
+    targets: tuple[str, ...]
+    targets_more: int
+    moves: tuple[Move, ...]
+    before: Marked
+    after: Marked
+    failed_before: str
+    failed_after: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class CriticalView:
+    """A critical case that failed. `anchor` is empty where the case itself is not among those shown."""
+
+    key: str
+    metric: str
+    before: str
+    after: str
+    confirmed: bool
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The cases of one group, and how many there are in all."""
+
+    cases: tuple[CaseView, ...]
+    total: int
+
+    @property
+    def left_out(self) -> int:
+        """Cases of the group that are not shown."""
+        return self.total - len(self.cases)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CasesView:
+    """Every case a report shows. Critical failures first, then regressed, fixed, other changes (largest fall first)."""
+
+    critical: tuple[CriticalView, ...]
+    critical_total: int
+    regressed: Shown
+    fixed: Shown
+    changed: Shown
+
+    @property
+    def all(self) -> tuple[CaseView, ...]:
+        """The shown cases of all groups in order."""
+        return (*self.regressed.cases, *self.fixed.cases, *self.changed.cases)
+
+
+def build_cases(comparison: Comparison, limits: Limits | None = None) -> CasesView:
+    """Pick and prepare the cases to show. Time and size are bounded by `limits`, whatever the comparison holds."""
+    limits = limits or Limits()
+    critical = {failure.key for failure in comparison.critical}
+    metrics = {metric.id: metric for metric in comparison.metrics}
+    effort = Effort()
+    regressed = [c for c in comparison.changes if c.regressed]
+    # Stable: given order within the critical ones and within the rest.
+    regressed.sort(key=lambda change: change.key not in critical)
+    fixed = [c for c in comparison.changes if c.fixed and not c.regressed]
+    changed = [c for c in comparison.changes if not c.fixed and not c.regressed]
+    if len(changed) > limits.changed:
+        worst = {id(c): _largest_fall(c, metrics) for c in changed}
+        changed.sort(key=lambda c: worst[id(c)])
+
+    def show(changes: Sequence[CaseChange], group: Group, limit: int) -> Shown:
+        views = (_case(c, group, c.key in critical, metrics, effort) for c in changes[:limit])
+        return Shown(tuple(views), len(changes))
+
+    groups = {
+        "regressed": show(regressed, "regressed", limits.regressed),
+        "fixed": show(fixed, "fixed", limits.fixed),
+        "changed": show(changed, "changed", limits.changed),
+    }
+    anchors = {view.anchor for shown in groups.values() for view in shown.cases}
+    failures = comparison.critical[: limits.regressed]
+    return CasesView(
+        critical=tuple(_critical(failure, anchors) for failure in failures),
+        critical_total=len(comparison.critical),
+        **groups,
+    )
+
+
+def _largest_fall(change: CaseChange, metrics: dict[str, MetricComparison]) -> float:
+    """The worst movement of a case in margins of its metric: characters and fractions rank together."""
+    falls = [0.0]
+    for metric_id, delta in change.deltas.items():
+        metric = metrics.get(metric_id)
+        falls.append(delta / metric.max_drop if metric is not None and metric.max_drop > 0 else delta)
+    return min(falls)
+
+
+def anchor(key: str) -> str:
+    """The fragment a case is linked by."""
+    return "case-" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _critical(failure: CriticalFailure, anchors: set[str]) -> CriticalView:
+    target = anchor(failure.key)
+    return CriticalView(
+        key=one_line(failure.key, 200),
+        metric=one_line(failure.metric, 120),
+        before=one_line(failure.passed_before, 400),
+        after=one_line(failure.failed_after, 400),
+        confirmed=failure.confirmed,
+        anchor=target if target in anchors else "",
+    )
+
+
+def _case(
+    change: CaseChange, group: Group, critical: bool, metrics: dict[str, MetricComparison], effort: Effort
+) -> CaseView:
+    case, before, after = change.case, change.before, change.after
+    if isinstance(before, Response) and isinstance(after, Response):
+        old, new = word_diff(before.text, after.text, effort)
+    else:
+        old, new = _alone(before), _alone(after)
+    question = case.question
+    targets = [_target(target) for target in case.targets[:_TARGETS]]
+    return CaseView(
+        key=one_line(change.key, 200),
+        anchor=anchor(change.key),
+        group=group,
+        critical=critical or case.critical,
+        where=one_line(f"{change.golden_set}, line {case.line}" if case.line else change.golden_set, 200),
+        tags=tuple(one_line(f"{key}={value}", 120) for key, value in sorted(case.tags.items())),
+        question=strip_control(question[:_QUESTION]),
+        question_more=max(0, len(question) - _QUESTION),
+        targets=tuple(targets),
+        targets_more=max(0, len(case.targets) - _TARGETS),
+        moves=tuple(_moves(change, metrics)),
+        before=old,
+        after=new,
+        failed_before=_failed(before),
+        failed_after=_failed(after),
+        note=_note(before, after, old, new),
+    )
+
+
+def _alone(side: Response | Failure) -> Marked:
+    return plain(side.text) if isinstance(side, Response) else Marked((), 0, 0)
+
+
+def _failed(side: Response | Failure) -> str:
+    if isinstance(side, Response):
+        return ""
+    return one_line(f"{side.kind.replace('_', ' ')}: {side.message}", 400)
+
+
+def _note(before: Response | Failure, after: Response | Failure, old: Marked, new: Marked) -> str:
+    if isinstance(before, Failure) or isinstance(after, Failure):
+        return ""
+    if before.text == after.text:
+        return "Both outputs are the same text; another repeat, or the scorer, made the difference."
+    if not any(part.changed for part in (*old.parts, *new.parts)):
+        if _joined(old.parts) == _joined(new.parts):
+            return "The outputs differ only in characters that cannot be seen, or past the part shown."
+        return "The outputs differ only in white space."
+    return ""
+
+
+def _joined(parts: Iterable[Part]) -> str:
+    return "".join(part.text for part in parts)
+
+
+def _target(target: Any) -> str:
+    text = target if isinstance(target, str) else json.dumps(target, ensure_ascii=False, default=str)
+    return one_line(text, _TARGET)
+
+
+def _moves(change: CaseChange, metrics: dict[str, MetricComparison]) -> Iterable[Move]:
+    order = [*metrics, *(m for m in change.deltas if m not in metrics)]
+    for metric_id in order:
+        if metric_id not in change.values_before and metric_id not in change.values_after:
+            continue
+        old, new = change.values_before.get(metric_id), change.values_after.get(metric_id)
+        delta = change.deltas.get(metric_id)
+        if old == new and not delta:
+            continue
+        unit = metrics[metric_id].unit if metric_id in metrics else ""
+        yield Move(
+            metric=one_line(metric_id, 120),
+            before=numbers.case_value(old, unit),
+            after=numbers.case_value(new, unit),
+            better=None if not delta else delta > 0,
+        )

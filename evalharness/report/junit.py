@@ -1,0 +1,123 @@
+"""junit.xml: the verdict where a CI shows tests. Some testcase fails exactly when the exit code is not 0."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+from evalharness.core.verdicts import Verdict
+from evalharness.report.text import one_line, strip_control
+from evalharness.report.view import MetricRow, View, build_view
+
+# XML 1.0 §2.2: what a document may hold at all.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render_junit(verdict: Verdict) -> str:
+    """One suite with a testcase for each metric and one for each critical case that failed.
+
+    A regression fails; a suspect or underpowered metric fails where it is what blocked; an invalid one is an error; an
+    advisory one is skipped. Where none of these carries a nonzero exit code, a testcase `verdict` does.
+    """
+    view = build_view(verdict)
+    cases = [_metric_case(row, view) for row in (*view.metrics, *(s for s in view.slices if s.gated))]
+    cases += _critical_cases(verdict, view)
+    bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    if verdict.exit_code != 0 and not bad:
+        cases.insert(0, _verdict_case(view))
+    name = f"evalharness {view.suite}"
+    counts = {
+        "tests": len(cases),
+        "failures": sum(case.find("failure") is not None for case in cases),
+        "errors": sum(case.find("error") is not None for case in cases),
+        "skipped": sum(case.find("skipped") is not None for case in cases),
+    }
+    attributes = {key: str(count) for key, count in counts.items()}
+    root = ET.Element("testsuites", {"name": _xml(name), **attributes})
+    suite = ET.SubElement(root, "testsuite", {"name": _xml(name), **attributes})
+    properties = ET.SubElement(suite, "properties")
+    for key, value in _properties(view):
+        ET.SubElement(properties, "property", {"name": key, "value": _xml(value)})
+    suite.extend(cases)
+    text = [f"{view.word}: {view.headline}", *view.reasons, *view.problems]
+    text += [f"warning: {warning}" for warning in view.warnings]
+    text += [f"next: {step}" for step in view.steps]
+    ET.SubElement(suite, "system-out").text = _xml("\n".join(text))
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _properties(view: View) -> list[tuple[str, str]]:
+    return [
+        ("verdict", view.outcome),
+        ("exit_code", str(view.exit_code)),
+        ("baseline", view.baseline.name),
+        ("candidate", view.candidate.name),
+        ("baseline_run", view.baseline.run_id),
+        ("candidate_run", view.candidate.run_id),
+        ("seed", str(view.seed)),
+    ]
+
+
+def _metric_case(row: MetricRow, view: View) -> ET.Element:
+    case = _case(view, row.label)
+    change = f"{row.delta}, {row.ci_level} CI {row.ci}" if row.plotted else "no estimate"
+    summary = f"{row.title}: {row.baseline} → {row.candidate} ({change}), {row.margin_long}"
+    details = "\n".join([row.reason, summary, *row.how])
+    if row.status == "invalid" and row.gated:
+        _outcome(case, "error", "invalid", row.reason, details)
+    elif row.gated and (row.status == "regression" or _blocks(row, view)):
+        _outcome(case, "failure", row.status, row.reason, details)
+    elif not row.gated:
+        ET.SubElement(case, "skipped", {"message": _xml(f"advisory: {row.delta}, never gates")})
+        ET.SubElement(case, "system-out").text = _xml(details)
+    else:
+        ET.SubElement(case, "system-out").text = _xml(f"{row.status}: {details}")
+    return case
+
+
+def _blocks(row: MetricRow, view: View) -> bool:
+    """Whether an undecided metric is why the exit code is not 0.
+
+    The policy is not part of a verdict, its effect is: exit 0 means it did not block.
+    """
+    if row.status == "suspect":
+        return view.exit_code != 0
+    suspects = any(other.status == "suspect" and other.gated for other in view.metrics)
+    return row.status == "underpowered" and view.outcome == "inconclusive" and not suspects
+
+
+def _critical_cases(verdict: Verdict, view: View) -> list[ET.Element]:
+    cases = []
+    for failure in verdict.comparison.critical:
+        case = _case(view, f"critical case {one_line(failure.key, 120)} ({one_line(failure.metric, 120)})")
+        seen = "confirmed" if failure.confirmed else "not confirmed"
+        message = f"passed before and fails now ({seen})"
+        before, after = one_line(failure.passed_before, 500), one_line(failure.failed_after, 500)
+        details = f"{message}\nbefore: {before}\nafter: {after}"
+        if verdict.exit_code != 0:
+            _outcome(case, "failure", "critical", message, details)
+        else:
+            ET.SubElement(case, "system-out").text = _xml(details)
+        cases.append(case)
+    return cases
+
+
+def _verdict_case(view: View) -> ET.Element:
+    case = _case(view, "verdict")
+    kind = "error" if view.outcome == "invalid" else "failure"
+    details = "\n".join([view.headline, *view.reasons, *view.problems])
+    return _outcome(case, kind, view.outcome, (*view.reasons, view.headline)[0], details)
+
+
+def _case(view: View, name: str) -> ET.Element:
+    return ET.Element("testcase", {"classname": _xml(f"evalharness.{view.suite}"), "name": _xml(name)})
+
+
+def _outcome(case: ET.Element, tag: str, kind: str, message: str, details: str) -> ET.Element:
+    ET.SubElement(case, tag, {"type": kind, "message": _xml(one_line(message, 400))}).text = _xml(details)
+    return case
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", strip_control(text))

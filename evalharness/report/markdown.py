@@ -1,0 +1,211 @@
+"""summary.md: a verdict that fits a pull-request comment, with nothing in it that GitHub would act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from evalharness.core.verdicts import Outcome, Verdict
+from evalharness.report.cases import CasesView, CaseView, Limits, build_cases
+from evalharness.report.text import one_line
+from evalharness.report.view import MetricRow, View, build_view
+
+LIMIT: Final = 65_000
+"""Characters; GitHub refuses comments over 65,536."""
+_MARK: Final[dict[Outcome, str]] = {"pass": "✅", "regression": "❌", "inconclusive": "⚠️", "invalid": "⛔"}
+_METRIC_ROWS: Final = 100
+_CASE_ROWS: Final = 100
+_PREVIEW: Final = 160
+
+_BREAK: Final = "\u200b"  # zero-width: ends what GitHub would read as a mention, an issue or a link
+_MARKS = re.compile(r"([\\`*_{}\[\]#!|~$^]|^[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)])")
+_MENTION = re.compile(r"@(?=[\w])")
+_ISSUE = re.compile(r"#(?=\d)|(?<=\bGH)-(?=\d)", re.IGNORECASE)
+_SCHEME = re.compile(r"(?<=[a-z]):(?=/|\S)|(?<=\bwww)\.", re.IGNORECASE)
+_TICKS = re.compile(r"`+")
+
+
+def render_markdown(verdict: Verdict) -> str:
+    """The summary, at most `LIMIT` characters; where rows are left out, a line says how many."""
+    view = build_view(verdict)
+    cases = build_cases(verdict.comparison, Limits(regressed=_CASE_ROWS, fixed=0, changed=0))
+    head = [*_verdict(view), *_reasons(view)]
+    tail = [*_coverage(view), *_warnings(view), *_steps(view), *_about(view)]
+    left = LIMIT - _size(head) - _size(tail) - 400
+    metrics, left = _metrics(view, left)
+    regressed, _ = _cases(cases, left)
+    return "\n".join([*head, *metrics, *regressed, *tail]).rstrip() + "\n"
+
+
+def prose(text: str) -> str:
+    """Foreign text as Markdown that shows it and does nothing: no markup, HTML, link, mention or issue reference."""
+    text = one_line(text)
+    text = _MENTION.sub("@" + _BREAK, text)
+    text = _ISSUE.sub(lambda m: m.group() + _BREAK, text)
+    text = _SCHEME.sub(lambda m: m.group() + _BREAK, text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKS.sub(r"\\\1", text)
+
+
+def code(text: str, *, limit: int = 200, cell: bool = False) -> str:
+    """Foreign text as a code span, where GitHub reads neither markup nor mentions.
+
+    `cell`: inside a table a pipe needs a backslash even in code, and must not meet one that is there already.
+    """
+    text = one_line(text, limit) or " "
+    longest = max((len(run) for run in _TICKS.findall(text)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if text[0] in "` " or text[-1] in "` " else ""
+    if cell:
+        text = re.sub(r"(\\*)\|", lambda m: m.group(1) + (" " if m.group(1) else "") + r"\|", text)
+        text = text + " " if text.endswith("\\") and not pad else text
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _size(lines: Iterable[str]) -> int:
+    return sum(len(line) + 1 for line in lines)
+
+
+def _verdict(view: View) -> list[str]:
+    return [
+        f"### {_MARK[view.outcome]} {view.word}: {code(view.candidate.name)} against {code(view.baseline.name)}",
+        "",
+        prose(view.headline),
+        "",
+    ]
+
+
+def _reasons(view: View) -> list[str]:
+    reasons = [*view.reasons, *view.problems]
+    lines = [f"- {_item(reason)}" for reason in reasons[:20]]
+    if len(reasons) > 20:
+        lines.append(f"- {len(reasons) - 20:,} more in report.html")
+    return [*lines, ""] if lines else []
+
+
+def _item(text: str) -> str:
+    # "1." at the start of an item would open a numbered list inside it.
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", prose(one_line(text, 600)))
+
+
+def _metrics(view: View, left: int) -> tuple[list[str], int]:
+    if not view.metrics:
+        return [], left
+    lines = [
+        "| | metric | baseline | candidate | Δ | 95% CI | p (adj) | margin | status |",
+        "|---|---|--:|--:|--:|:-:|--:|---|---|",
+    ]
+    budget = left // 2
+    shown = 0
+    for row in view.metrics[:_METRIC_ROWS]:
+        line = _metric(row)
+        if budget < len(line) + 1:
+            break
+        budget -= len(line) + 1
+        lines.append(line)
+        shown += 1
+    lines.append("")
+    if shown < len(view.metrics):
+        lines += [f"{len(view.metrics) - shown:,} more metrics in report.html and comparison.json.", ""]
+    return lines, left - _size(lines)
+
+
+_STATUS_MARK: Final = {
+    "regression": "❌",
+    "suspect": "⚠️",
+    "underpowered": "⚠️",
+    "invalid": "⛔",
+    "pass": "✅",
+    "improved": "✅",
+    "advisory": "·",
+}
+
+
+def _metric(row: MetricRow) -> str:
+    status = f"**{row.status_word}**" if row.gated else row.status_word
+    cells = [
+        _STATUS_MARK[row.status],
+        code(row.title, cell=True),
+        row.baseline,
+        row.candidate,
+        row.delta,
+        row.ci,
+        row.p_adjusted.replace("<", "&lt;"),
+        row.margin if row.gated else "–",
+        status,
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cases(cases: CasesView, left: int) -> tuple[list[str], int]:
+    rows: list[str] = []
+    for failure in cases.critical:
+        seen = "" if failure.confirmed else " (not confirmed on repeats)"
+        rows.append(
+            f"- **critical** {code(failure.key)} {code(failure.metric)}{seen}: "
+            f"was {code(failure.before, limit=_PREVIEW)}, now {code(failure.after, limit=_PREVIEW)}"
+        )
+    listed = {failure.key for failure in cases.critical}
+    rows += [_case(case) for case in cases.regressed.cases if case.key not in listed]
+    total = (
+        cases.critical_total
+        + sum(1 for c in cases.regressed.cases if c.key not in listed)
+        + cases.regressed.left_out
+    )
+    if not total:
+        return [], left
+    title = f"**What broke** ({total:,})"
+    budget = left - len(title) - 200
+    kept: list[str] = []
+    for row in rows[:_CASE_ROWS]:
+        if budget < len(row) + 1:
+            break
+        budget -= len(row) + 1
+        kept.append(row)
+    lines = [title, "", *kept, ""]
+    if len(kept) < total:
+        lines += [f"{total - len(kept):,} more in report.html and comparison.json.", ""]
+    return lines, left - _size(lines)
+
+
+def _case(case: CaseView) -> str:
+    moves = ", ".join(f"{code(m.metric)} {m.before} → {m.after}" for m in case.moves[:3])
+    before = _preview(case.failed_before, case.before.parts)
+    after = _preview(case.failed_after, case.after.parts)
+    return f"- {code(case.key)} {moves}: was {before}, now {after}"
+
+
+def _preview(failed: str, parts: Iterable[object]) -> str:
+    if failed:
+        return f"no answer ({code(failed, limit=_PREVIEW)})"
+    text = "".join(getattr(part, "text", "") for part in parts)
+    return code(text, limit=_PREVIEW) if text.strip() else "an empty answer"
+
+
+def _coverage(view: View) -> list[str]:
+    lines = ["**Coverage**", ""]
+    for side in view.sides:
+        reasons = "".join(f", {code(reason)}: {n}" for reason, n in side.reasons[:6])
+        lines.append(f"- {side.role}: {side.coverage}{reasons}")
+    return [*lines, "", prose(view.changes_line), ""]
+
+
+def _warnings(view: View) -> list[str]:
+    if not view.warnings:
+        return []
+    lines = ["**Warnings**", "", *(f"- {_item(warning)}" for warning in view.warnings[:20])]
+    if len(view.warnings) > 20:
+        lines.append(f"- {len(view.warnings) - 20:,} more in report.html")
+    return [*lines, ""]
+
+
+def _steps(view: View) -> list[str]:
+    if not view.steps:
+        return []
+    return ["**Next**", "", *(f"- {_item(step)}" for step in view.steps[:20]), ""]
+
+
+def _about(view: View) -> list[str]:
+    runs = f"baseline run {code(view.baseline.run_short)}, candidate run {code(view.candidate.run_short)}"
+    return [f"<sub>suite {code(view.suite)}, {runs}, seed {view.seed}, exit code {view.exit_code}</sub>", ""]

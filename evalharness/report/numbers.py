@@ -1,0 +1,124 @@
+"""How numbers are written, once for every renderer. Minus is U+2212; nothing is rounded across a line that decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+MINUS = "\u2212"
+DASH = "–"
+_EPS = 1e-9
+
+
+def _fixed(number: float, decimals: int) -> str:
+    text = f"{abs(number):,.{decimals}f}"
+    negative = number < 0 and float(text.replace(",", "")) != 0
+    return MINUS + text if negative else text
+
+
+def _side(number: float, line: float) -> int:
+    return 0 if abs(number - line) <= _EPS * max(1.0, abs(line)) else (1 if number > line else -1)
+
+
+def _decimals(number: float, lines: Sequence[float], usual: int) -> int:
+    """Enough decimals that the number as written lies on the same side of every line as the number itself."""
+    for decimals in range(usual, usual + 4):
+        written = round(number, decimals)
+        if all(_side(written, line) == _side(number, line) for line in lines):
+            return decimals
+    return usual
+
+
+def _usual(number: float) -> int:
+    size = abs(number)
+    return 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3
+
+
+def value(number: float | None, unit: str) -> str:
+    """A metric's value: 0.813 of unit "fraction" is "81.3%"; other units are bare, the word standing elsewhere."""
+    if number is None or not math.isfinite(number):
+        return DASH
+    if unit == "fraction":
+        return f"{_fixed(number * 100, 1)}%"
+    return _fixed(number, _usual(number))
+
+
+def case_value(number: float | None, unit: str) -> str:
+    """One case's value: fractions as 0, 1 or 0.67 (a case is not a percentage)."""
+    if number is None or not math.isfinite(number):
+        return "no score"
+    text = f"{abs(number):,.4g}" if abs(number) < 10_000 else f"{abs(number):,.0f}"
+    if unit == "fraction":
+        text = f"{abs(number):.2f}".rstrip("0").rstrip(".")
+    return (MINUS if number < 0 and text != "0" else "") + text
+
+
+def difference(number: float | None, unit: str, lines: Sequence[float] = (), *, word: bool = False) -> str:
+    """A difference with its sign: −0.043 of unit "fraction" is "−4.3pp"; other units keep their word only if asked.
+
+    `lines` are the values that decide something (0, the margin): digits are added until the number as written lies
+    on the same side of each as the number itself, so that −1.96pp is never shown as −2.0pp beside a margin of 2pp.
+    """
+    if number is None or not math.isfinite(number):
+        return DASH
+    fraction = unit == "fraction"
+    scale = 100.0 if fraction else 1.0
+    scaled = number * scale
+    decimals = _decimals(scaled, [0.0, *(line * scale for line in lines)], 1 if fraction else _usual(scaled))
+    text = _fixed(scaled, decimals)
+    if text[0] != MINUS and scaled > _EPS:
+        text = "+" + text
+    if fraction:
+        return text + "pp"
+    return f"{text} {unit}" if word and unit else text
+
+
+def amount(number: float | None, unit: str) -> str:
+    """A size without sign, in the difference's unit: "3.9pp", "12 characters". Trailing zeros are dropped."""
+    if number is None or not math.isfinite(number):
+        return DASH
+    scaled = number * 100 if unit == "fraction" else number
+    text = _fixed(scaled, 2 if unit == "fraction" else _usual(scaled))
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text + ("pp" if unit == "fraction" else f" {unit}" if unit else "")
+
+
+def interval(low: float | None, high: float | None, unit: str, lines: Sequence[float] = ()) -> str:
+    """Both ends as "[−6.9, −1.7]", in the difference's unit, which the text beside it names."""
+    ends = (difference(end, unit, lines).removesuffix("pp") for end in (low, high))
+    return "[" + ", ".join(ends) + "]"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value as "0.003" or "<0.001"; "–" when there is none."""
+    if p is None or not math.isfinite(p):
+        return DASH
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def count(number: int | None) -> str:
+    """A count as 12,345; "–" when there is none."""
+    return DASH if number is None else f"{number:,}"
+
+
+def share(part: int, whole: int) -> str:
+    """A part as "3.4%" of a whole, "0%" of nothing."""
+    return "0%" if not part or not whole else f"{part / whole * 100:.1f}%"
+
+
+def seconds(number: float) -> str:
+    """A duration in seconds as people say it: "840 ms", "12.3 s", "4 min 10 s"."""
+    if number < 1:
+        return f"{number * 1000:.0f} ms"
+    if number < 120:
+        return f"{number:.1f} s"
+    minutes, rest = divmod(round(number), 60)
+    return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def money(number: float) -> str:
+    """US dollars: "$0.0042", "$1.37", "$0"."""
+    if number == 0:
+        return "$0"
+    return f"${number:,.2f}" if number >= 0.1 else f"${number:.2g}"

@@ -1,0 +1,325 @@
+"""The view model: a verdict as display-ready words and numbers, cleaned once, so that no two renderings disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evalharness._canon import short
+from evalharness.core.comparisons import MetricComparison, Side
+from evalharness.core.runs import Coverage
+from evalharness.core.verdicts import Check, Outcome, Status, Verdict
+from evalharness.report import numbers, words
+from evalharness.report.comparison_json import NO_ESTIMATE, own_scale
+from evalharness.report.text import one_line, strip_control
+
+_NAME = 120
+_SENTENCE = 1200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plotted:
+    """What the forest plot draws, on the goodness scale (negative is worse), in the metric's unit."""
+
+    delta: float
+    low: float
+    high: float
+    lower: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricRow:
+    """One metric, or one slice of it, as shown. Numbers are on the metric's own scale; "–" where there is none.
+
+    Fractions are written as per cent and pp; numbers of another unit are bare, and `unit_word` names it.
+    """
+
+    id: str
+    slice: str
+    slice_key: str
+    unit: str
+    direction: str
+    gated: bool
+    primary: bool
+    status: Status
+    status_word: str
+    kind: str
+    reason: str
+    n: str
+    missing: str
+    baseline: str
+    candidate: str
+    delta: str
+    ci: str
+    ci_level: str
+    bound: str
+    p: str
+    p_adjusted: str
+    margin: str
+    max_drop: str
+    mde: str
+    moved: str
+    how: tuple[str, ...]
+    plotted: Plotted | None
+    breakdown: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The metric's id, with its slice where it has one."""
+        return f"{self.id} [{self.slice}]" if self.slice else self.id
+
+    @property
+    def unit_word(self) -> str:
+        """The unit's name where numbers do not carry it, else ""."""
+        return "" if self.unit == "fraction" else self.unit
+
+    @property
+    def title(self) -> str:
+        """The label with the unit where numbers do not carry it: "answers/length (characters)"."""
+        return f"{self.label} ({self.unit_word})" if self.unit_word else self.label
+
+    @property
+    def margin_long(self) -> str:
+        """The margin as a reader meets it: "may fall by 2pp", "may rise by 15% (21.4 characters)"."""
+        size = self.margin if self.margin == self.max_drop else f"{self.margin} ({self.max_drop})"
+        return f"may {'fall' if self.direction == 'higher' else 'rise'} by {size}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideView:
+    """One side: who it is and what became of its cases. `facts` and `versions` are (label, value) pairs."""
+
+    role: str
+    name: str
+    provider: str
+    model: str
+    models: str
+    repeats: int
+    run_id: str
+    run_short: str
+    digest: str
+    planned: str
+    scored: str
+    failed: str
+    unscored: str
+    complete: bool
+    reasons: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, str], ...]
+
+    @property
+    def coverage(self) -> str:
+        """Coverage in one line."""
+        return f"{self.planned} planned, {self.scored} scored, {self.failed} failed, {self.unscored} unscored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A verdict as every renderer shows it. All text is free of control characters; none of it is escaped."""
+
+    outcome: Outcome
+    word: str
+    exit_code: int
+    headline: str
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    problems: tuple[str, ...]
+    steps: tuple[str, ...]
+    suite: str
+    suite_digest: str
+    seed: int
+    alpha: str
+    baseline: SideView
+    candidate: SideView
+    metrics: tuple[MetricRow, ...]
+    slices: tuple[MetricRow, ...]
+    n_changed: int
+    n_regressed: int
+    n_fixed: int
+    n_critical: int
+
+    @property
+    def sides(self) -> tuple[SideView, SideView]:
+        """Baseline and candidate."""
+        return self.baseline, self.candidate
+
+    @property
+    def changes_line(self) -> str:
+        """How many cases moved, in one sentence."""
+        other = self.n_changed - self.n_regressed - self.n_fixed
+        if not self.n_changed:
+            return "No case changed."
+        parts = [f"{self.n_regressed:,} regressed", f"{self.n_fixed:,} fixed", f"{other:,} otherwise changed"]
+        line = f"{words.plural(self.n_changed, 'case')} changed: " + ", ".join(parts)
+        if self.n_critical:
+            line += f"; {words.plural(self.n_critical, 'critical case')} failed"
+        return line + "."
+
+
+def build_view(verdict: Verdict) -> View:
+    """Everything but the cases, which `report.cases` builds for the renderers that show them."""
+    comparison = verdict.comparison
+    changes = comparison.changes
+    regressed = sum(change.regressed for change in changes)
+    fixed = sum(change.fixed and not change.regressed for change in changes)
+    problems = [p for p in comparison.problems if p not in verdict.reasons]
+    warnings = dict.fromkeys((*verdict.warnings, *comparison.warnings))
+    return View(
+        outcome=verdict.outcome,
+        word=words.OUTCOME_WORD[verdict.outcome],
+        exit_code=verdict.exit_code,
+        headline=words.headline(verdict),
+        reasons=tuple(one_line(r, _SENTENCE) for r in verdict.reasons),
+        warnings=tuple(one_line(w, _SENTENCE) for w in warnings),
+        problems=tuple(one_line(p, _SENTENCE) for p in problems),
+        steps=words.next_steps(verdict),
+        suite=one_line(comparison.suite_name, _NAME),
+        suite_digest=one_line(comparison.suite_digest, _NAME),
+        seed=comparison.seed,
+        alpha=f"{comparison.alpha:g}",
+        baseline=_side(comparison.baseline),
+        candidate=_side(comparison.candidate),
+        metrics=tuple(_row(c, comparison.alpha) for c in sorted(verdict.checks, key=_advisory)),
+        slices=tuple(_row(c, comparison.alpha) for c in verdict.slice_checks),
+        n_changed=len(changes),
+        n_regressed=regressed,
+        n_fixed=fixed,
+        n_critical=len({failure.key for failure in comparison.critical}),
+    )
+
+
+def _advisory(check: Check) -> bool:
+    return not check.metric.gated
+
+
+def _row(check: Check, alpha: float) -> MetricRow:
+    metric, estimate, unit = check.metric, check.metric.estimate, check.metric.unit
+    lines = (0.0, metric.max_drop, -metric.max_drop)
+    own = NO_ESTIMATE if estimate is None else own_scale(estimate, metric.direction)
+    ci = own["ci"]
+    shown = one_line(unit, 40)
+    return MetricRow(
+        id=one_line(metric.id, _NAME),
+        slice="" if metric.slice is None else one_line(str(metric.slice), _NAME),
+        slice_key="" if metric.slice is None else one_line(metric.slice.key, _NAME),
+        unit=shown,
+        direction=metric.direction,
+        gated=metric.gated,
+        primary=metric.primary,
+        status=check.status,
+        kind=metric.kind,
+        status_word=words.STATUS_WORD[check.status],
+        reason=one_line(check.reason or metric.problem or "", _SENTENCE),
+        n=numbers.count(None if estimate is None else estimate.n),
+        missing=_missing(metric),
+        baseline=numbers.value(own["baseline"], shown),
+        candidate=numbers.value(own["candidate"], shown),
+        delta=numbers.difference(own["delta"], shown, lines),
+        ci=numbers.DASH if ci is None else numbers.interval(ci["low"], ci["high"], shown, lines),
+        ci_level="" if estimate is None else f"{round(estimate.interval.level * 100, 4):g}%",
+        bound=numbers.difference(own["bound"], shown, lines),
+        p=numbers.p_value(None if estimate is None else estimate.p_drop),
+        p_adjusted=numbers.p_value(check.p_adjusted),
+        margin=one_line(str(metric.margin), 40),
+        max_drop=numbers.amount(metric.max_drop, shown),
+        mde=numbers.amount(metric.mde, shown),
+        moved="" if estimate is None else f"{estimate.n_regressed:,} fell, {estimate.n_fixed:,} rose",
+        how=words.how_decided(check, alpha),
+        plotted=_plotted(metric),
+        breakdown=metric.breakdown,
+    )
+
+
+def _plotted(metric: MetricComparison) -> Plotted | None:
+    estimate = metric.estimate
+    if estimate is None:
+        return None
+    return Plotted(
+        delta=estimate.delta,
+        low=estimate.interval.low,
+        high=estimate.interval.high,
+        lower=estimate.lower,
+        margin=metric.max_drop,
+    )
+
+
+def _missing(metric: MetricComparison) -> str:
+    if not metric.n_missing_baseline and not metric.n_missing_candidate:
+        return ""
+    return f"missing: {metric.n_missing_baseline:,} in the baseline, {metric.n_missing_candidate:,} in the candidate"
+
+
+def _side(side: Side) -> SideView:
+    coverage = side.coverage
+    return SideView(
+        role=one_line(side.role, 40),
+        name=one_line(side.name, _NAME),
+        provider=one_line(side.provider, _NAME),
+        model=one_line(side.model or numbers.DASH, _NAME),
+        models=one_line(", ".join(side.models), 600) or "not reported",
+        repeats=side.repeats,
+        run_id=one_line(side.run_id, _NAME),
+        run_short=short(one_line(side.run_id, _NAME)),
+        digest=one_line(side.digest, _NAME),
+        planned=numbers.count(coverage.planned),
+        scored=numbers.count(coverage.scored),
+        failed=numbers.count(coverage.failed),
+        unscored=numbers.count(coverage.unscored),
+        complete=coverage.scored == coverage.planned,
+        reasons=_reasons(coverage),
+        facts=tuple(_facts(side.facts)),
+        versions=_versions(side.facts.get("versions")),
+    )
+
+
+def _reasons(coverage: Coverage) -> tuple[tuple[str, str], ...]:
+    ordered = sorted(coverage.reasons.items(), key=lambda item: (-item[1], item[0]))
+    return tuple((one_line(reason.replace("_", " "), 200), numbers.count(n)) for reason, n in ordered)
+
+
+_FACTS = {
+    "calls": "Calls made",
+    "cached": "Answers from the cache",
+    "resumed": "Answers kept from an earlier run",
+    "retries": "Retries",
+    "input_tokens": "Input tokens",
+    "output_tokens": "Output tokens",
+    "cost_usd": "Cost",
+    "latency_p50_ms": "Latency, median",
+    "latency_p95_ms": "Latency, 95th percentile",
+    "wall_s": "Wall time",
+}
+
+
+def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Known facts in a fixed order, then any other plain number or word, so that nothing recorded is dropped."""
+    rows = [(label, _fact(key, facts[key])) for key, label in _FACTS.items() if facts.get(key) is not None]
+    for key in sorted(set(map(str, facts)) - _FACTS.keys()):
+        if isinstance(facts.get(key), (str, int, float)) and not isinstance(facts[key], bool):
+            rows.append((one_line(key.replace("_", " "), 60).capitalize(), _fact(key, facts[key])))
+    return rows
+
+
+def _fact(key: str, fact: Any) -> str:
+    if isinstance(fact, bool) or not isinstance(fact, (int, float)):
+        return one_line(str(fact), _NAME)
+    if key.endswith("_usd"):
+        return numbers.money(fact)
+    if key.endswith("_ms"):
+        return numbers.seconds(fact / 1000)
+    if key.endswith("_s"):
+        return numbers.seconds(fact)
+    return f"{fact:,}" if isinstance(fact, int) else f"{fact:,.4g}"
+
+
+def _versions(versions: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(versions, Mapping):
+        return ()
+    return tuple((one_line(str(k), 60), one_line(str(v), 60)) for k, v in sorted(versions.items()))
+
+
+def clean_block(text: str, limit: int) -> tuple[str, int]:
+    """A multi-line text cleaned, at most `limit` characters, and how many more there are."""
+    return strip_control(text[:limit]), max(0, len(text) - limit)

@@ -1,0 +1,188 @@
+"""The sentences of a report: what happened, why, how it was decided, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from evalharness.core.comparisons import MetricComparison
+from evalharness.core.verdicts import Check, Outcome, Status, Verdict
+from evalharness.report import numbers
+from evalharness.report.comparison_json import own_scale
+from evalharness.report.text import one_line
+
+OUTCOME_WORD: Final[dict[Outcome, str]] = {
+    "pass": "Pass",
+    "regression": "Regression",
+    "inconclusive": "Inconclusive",
+    "invalid": "Invalid",
+}
+STATUS_WORD: Final[dict[Status, str]] = {
+    "pass": "pass",
+    "improved": "improved",
+    "regression": "regression",
+    "suspect": "suspect",
+    "underpowered": "underpowered",
+    "advisory": "advisory",
+    "invalid": "invalid",
+}
+STATUS_MEANS: Final[dict[Status, str]] = {
+    "regression": "got worse by the margin or more, and the test confirms it",
+    "suspect": "got worse by the margin or more, and cannot be told from noise",
+    "underpowered": "no such change was seen, and the data cannot rule one out",
+    "pass": "the bound rules out a change for the worse of the margin",
+    "improved": "passes, and the test confirms a gain",
+    "advisory": "shown, never gates",
+    "invalid": "could not be estimated",
+}
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """A counted noun: "1 case", "1,200 cases"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def listing(names: Sequence[str], limit: int = 3) -> str:
+    """Names in a row: "a", "a and b", "a, b and 4 more"."""
+    if len(names) <= 1:
+        return "".join(names)
+    if len(names) <= limit:
+        return ", ".join(names[:-1]) + " and " + names[-1]
+    return ", ".join(names[: limit - 1]) + f" and {len(names) - limit + 1:,} more"
+
+
+def name_of(metric: MetricComparison) -> str:
+    """The metric's id as shown, with its slice where it has one."""
+    name = one_line(metric.id, 120)
+    return name if metric.slice is None else f"{name} [{one_line(str(metric.slice), 120)}]"
+
+
+def _named(verdict: Verdict, status: Status) -> list[str]:
+    checks = (*verdict.checks, *(c for c in verdict.slice_checks if c.metric.gated))
+    return [name_of(check.metric) for check in checks if check.status == status]
+
+
+def headline(verdict: Verdict) -> str:
+    """One sentence under the verdict."""
+    gated = sum(check.metric.gated for check in verdict.checks)
+    worse = _named(verdict, "regression")
+    critical = len({failure.key for failure in verdict.comparison.critical})
+    if verdict.outcome == "regression":
+        parts = []
+        if worse:
+            parts.append(f"{listing(worse)} got worse")
+        if critical:
+            parts.append(
+                f"{plural(critical, 'critical case')} that passed now {'fails' if critical == 1 else 'fail'}"
+            )
+        return ", and ".join(parts) + "." if parts else "The candidate is worse than the baseline."
+    if verdict.outcome == "inconclusive":
+        suspect, weak = _named(verdict, "suspect"), _named(verdict, "underpowered")
+        if suspect:
+            return f"{listing(suspect)} got worse by the margin or more, and noise alone could do that."
+        if weak:
+            return f"The data cannot rule out that {listing(weak)} got worse by the margin."
+        return "The data cannot decide."
+    if verdict.outcome == "invalid":
+        return "Nothing was decided: the two runs cannot be judged as they are."
+    proven = sum(c.status in ("pass", "improved") for c in verdict.checks if c.metric.gated)
+    if proven == gated:
+        return (
+            "Getting worse by the margin is ruled out on every gated metric."
+            if gated != 1
+            else "Getting worse by the margin is ruled out on the gated metric."
+        )
+    return f"Getting worse by the margin is ruled out on {proven:,} of {plural(gated, 'gated metric')}."
+
+
+def next_steps(verdict: Verdict) -> tuple[str, ...]:
+    """What a person does now, most useful first."""
+    steps: list[str] = []
+    if verdict.outcome == "regression":
+        if any(change.regressed for change in verdict.comparison.changes) or verdict.comparison.critical:
+            steps.append(
+                "Read the regressed cases: critical ones first, then what they have in common by slice."
+            )
+        worse = _named(verdict, "regression")
+        if worse:
+            steps.append(
+                f"If the change is meant, widen the margin of {listing(worse)} in the suite's gate in the same change, "
+                "so that reviewers see it."
+            )
+    steps += _more_cases(verdict)
+    if verdict.outcome == "invalid":
+        steps.append(
+            "Mend what the reasons above name, then run the same command again: what was collected is kept."
+        )
+    if verdict.outcome == "pass" and not steps:
+        steps.append("Nothing has to be done.")
+    return tuple(steps)
+
+
+def _more_cases(verdict: Verdict) -> list[str]:
+    steps = []
+    for check in verdict.checks:
+        metric = check.metric
+        if check.status not in ("suspect", "underpowered") or not metric.gated or metric.estimate is None:
+            continue
+        have = metric.estimate.n
+        if metric.n_for_power is not None and metric.n_for_power > have:
+            steps.append(
+                f"To decide {name_of(metric)}, compare about {metric.n_for_power:,} cases (now {have:,}): that many "
+                f"see a true change of {numbers.amount(metric.max_drop, metric.unit)} with 80% power."
+            )
+        else:
+            steps.append(f"To decide {name_of(metric)}, add cases or repeats (now {plural(have, 'case')}).")
+    return steps
+
+
+def level(alpha: float) -> str:
+    """The confidence 1 − alpha as "95%"."""
+    return f"{round(100 * (1 - alpha), 4):g}%"
+
+
+def how_decided(check: Check, alpha: float) -> tuple[str, ...]:
+    """The decision on one metric in sentences: test, bound, power."""
+    metric, estimate = check.metric, check.metric.estimate
+    if estimate is None:
+        return (one_line(metric.problem or check.reason or "No estimate."),)
+    own = own_scale(estimate, metric.direction)
+    lines = (0.0, -metric.max_drop, metric.max_drop)
+    units = plural(estimate.n, "paired case")
+    if estimate.clustered:
+        units += f" in {plural(estimate.n_units, 'cluster')}"
+    test = f"{one_line(estimate.test, 80)} test of “no drop” on {units}: {_p(estimate.p_drop)}"
+    if check.p_adjusted is not None:
+        adjusted = numbers.p_value(check.p_adjusted)
+        test += f", {adjusted} after Holm's correction over the gated metrics, to be compared with alpha {alpha:g}"
+    if check.status == "improved":
+        test += f"; of “no gain”: {_p(estimate.p_gain)}"
+    bound = (
+        f"One-sided {level(alpha)} bound ({one_line(estimate.lower_method, 80)}): "
+        f"{numbers.difference(own['bound'], metric.unit, lines, word=True)}"
+    )
+    margin = numbers.amount(metric.max_drop, metric.unit)
+    word = "fall" if metric.direction == "higher" else "rise"
+    if check.status in ("pass", "improved"):
+        bound += f", which rules out a {word} of {margin}"
+    elif check.status in ("underpowered", "suspect"):
+        bound += f", which does not rule out a {word} of {margin}"
+    sentences = [test + ".", bound + "."]
+    if estimate.no_pass_reason:
+        sentences.append(one_line(estimate.no_pass_reason, 300).rstrip(".") + ".")
+    sentences += _power(metric, margin, word)
+    return tuple(sentences)
+
+
+def _p(p: float) -> str:
+    text = numbers.p_value(p)
+    return f"p {text[0]} {text[1:]}" if text[0] == "<" else f"p = {text}"
+
+
+def _power(metric: MetricComparison, margin: str, word: str) -> list[str]:
+    if metric.mde is None:
+        return []
+    text = f"At this size a true {word} of {numbers.amount(metric.mde, metric.unit)} is seen with 80% power"
+    if metric.n_for_power is not None:
+        text += f"; seeing one of {margin} takes about {plural(metric.n_for_power, 'case')}"
+    return [text + "."]

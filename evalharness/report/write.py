@@ -1,0 +1,36 @@
+"""The report folder: four files, each complete or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evalharness.core.verdicts import Verdict
+from evalharness.report.comparison_json import comparison_json
+from evalharness.report.html import render_html
+from evalharness.report.junit import render_junit
+from evalharness.report.markdown import render_markdown
+from evalharness.store.files import write_text
+
+
+def write_report(verdict: Verdict, directory: Path) -> dict[str, Path]:
+    """Write `comparison.json`, `report.html`, `summary.md` and `junit.xml` under `directory`, made when missing.
+
+    comparison.json is written first: where a later file cannot be written, the verdict is already on disk.
+
+    Returns:
+        file name → path.
+
+    Raises:
+        StoreError: a file cannot be written; says which, why, and what to do.
+    """
+    renderers = {
+        "comparison.json": comparison_json,
+        "report.html": render_html,
+        "summary.md": render_markdown,
+        "junit.xml": render_junit,
+    }
+    paths = {}
+    for name, render in renderers.items():
+        paths[name] = directory / name
+        write_text(paths[name], render(verdict))
+    return paths

@@ -1,0 +1,265 @@
+"""Verdicts made for tests: realistic numbers, every status, hostile strings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from evalharness.core.attempts import Failure, Response
+from evalharness.core.cases import Case, Slice
+from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison, Side
+from evalharness.core.estimates import Interval, PairedEstimate
+from evalharness.core.runs import Coverage
+from evalharness.core.suites import Margin
+from evalharness.core.verdicts import Check, Outcome, Status, Verdict
+
+TWO_PP = Margin(Fraction(1, 50), relative=False)
+FIVE_PERCENT = Margin(Fraction(1, 20), relative=True)
+EXIT = {"pass": 0, "regression": 1, "inconclusive": 3, "invalid": 4}
+
+NASTY = (
+    "<script>window.pwned=1</script>",
+    "\"><img src=x onerror='window.pwned=1'>",
+    "'><svg/onload=window.pwned=1>",
+    "</style><script>window.pwned=1</script>",
+    "</script><script>window.pwned=1</script>",
+    "<iframe srcdoc='<script>parent.pwned=1</script>'></iframe>",
+    "<a href='javascript:window.pwned=1'>x</a>",
+    "<meta http-equiv=refresh content='0;url=https://evil.example/'>",
+    "<link rel=stylesheet href=https://evil.example/x.css>",
+    "{{ 7*7 }} {% for x in y %} ${7*7} #{7*7}",
+    "<!-- --><!--><script>window.pwned=1</script>",
+    "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x1b]8;;https://evil.example\x1b\\link\x1b]8;;\x1b\\ \x9b31m",
+    "abc\u202edcba\u202c \u2066x\u2069 zero\u200bwidth \ufeff",
+    "שלום עולם مرحبا بالعالم",
+    "lone \ud800 surrogate \udfff here",
+    "nul \x00 bell \x07 del \x7f vt \x0b ff \x0c",
+    "pipe | back ` tick ``` fence @octocat @org/team #123 GH-4 https://evil.example www.evil.example a@b.co",
+    "[link](javascript:alert(1)) ![img](https://evil.example/x.png) **bold** <b>raw</b> &lt;b&gt;",
+    "[bold red]markup[/bold red] [link=https://evil.example]x[/link] [/]",
+    "line\nbreak\r\nand\u2028more\u2029| --- | --- |\n# heading\n- item\n1. one",
+    "]]> <![CDATA[ & &#0; &amp;",
+    "\\| \\` \\\\| end\\",
+    "",
+    "   ",
+)
+
+
+def estimate(
+    baseline: float, delta: float, *, half: float = 0.02, n: int = 300, p: float = 0.01, **changes: Any
+) -> PairedEstimate:
+    """A paired estimate on the goodness scale with an interval of ± half."""
+    known: dict[str, Any] = {
+        "n": n,
+        "n_units": n,
+        "baseline": baseline,
+        "candidate": baseline + delta,
+        "delta": delta,
+        "interval": Interval(low=delta - half, high=delta + half, level=0.95, method="Tango score"),
+        "lower": delta - half * 0.84,
+        "lower_method": "Tango score bound",
+        "p_drop": p,
+        "p_gain": 1 - p,
+        "test": "mid-p McNemar",
+        "n_regressed": 21,
+        "n_fixed": 8,
+        "discordance": 29 / n,
+        "sd": 0.31,
+    }
+    return PairedEstimate(**(known | changes))
+
+
+def metric(
+    id: str = "routing/exact_match", est: PairedEstimate | None = None, **changes: Any
+) -> MetricComparison:
+    eval_id, _, scorer = id.partition("/")
+    known: dict[str, Any] = {
+        "id": id,
+        "eval": eval_id,
+        "scorer": scorer,
+        "kind": "binary",
+        "unit": "fraction",
+        "direction": "higher",
+        "gated": True,
+        "primary": True,
+        "margin": TWO_PP,
+        "max_drop": 0.02,
+        "n_missing_baseline": 0,
+        "n_missing_candidate": 0,
+        "estimate": est,
+        "mde": 0.034,
+        "n_for_power": 870,
+    }
+    return MetricComparison(**(known | changes))
+
+
+def check(status: Status, m: MetricComparison, reason: str = "", p_adjusted: float | None = None) -> Check:
+    return Check(metric=m, status=status, reason=reason or f"{m.id} is {status}", p_adjusted=p_adjusted)
+
+
+def side(role: str, name: str, **changes: Any) -> Side:
+    digit = "a" if role == "baseline" else "b"
+    known: dict[str, Any] = {
+        "role": role,
+        "name": name,
+        "run_id": "sha256:" + digit * 64,
+        "digest": "sha256:" + str(int(digit, 16)) * 32,
+        "provider": "openai",
+        "model": "support-small",
+        "models": ("support-small-2026-08-07",),
+        "repeats": 1,
+        "coverage": Coverage(planned=820, scored=820, failed=0, unscored=0),
+        "facts": {
+            "calls": 820 if role == "candidate" else 0,
+            "cached": 0 if role == "candidate" else 820,
+            "input_tokens": 181_204,
+            "output_tokens": 40_112,
+            "cost_usd": 0.4132 if role == "candidate" else 0.0,
+            "latency_p50_ms": 412.0,
+            "latency_p95_ms": 1380.0,
+            "wall_s": 24.2,
+            "versions": {"evalharness": "0.1.0", "exact_match": "1"},
+        },
+    }
+    return Side(**(known | changes))
+
+
+def change(
+    key: str,
+    before: str | Failure = "billing",
+    after: str | Failure = "refund",
+    *,
+    regressed: bool = True,
+    fixed: bool = False,
+    values: Mapping[str, tuple[float | None, float | None]] | None = None,
+    golden_set: str = "support-routing",
+    **case: Any,
+) -> CaseChange:
+    moved = values or {"routing/exact_match": (0.0, 1.0) if fixed else (1.0, 0.0)}
+    fields: dict[str, Any] = {
+        "id": key,
+        "input": "I was charged twice for my June invoice.",
+        "targets": ("billing",),
+        "tags": {"channel": "email"},
+        "line": 12,
+    }
+    return CaseChange(
+        key=key,
+        golden_set=golden_set,
+        case=Case(**(fields | case)),
+        before=Response(text=before) if isinstance(before, str) else before,
+        after=Response(text=after) if isinstance(after, str) else after,
+        deltas={m: b - a for m, (a, b) in moved.items() if a is not None and b is not None},
+        values_before={m: a for m, (a, _) in moved.items()},
+        values_after={m: b for m, (_, b) in moved.items()},
+        regressed=regressed,
+        fixed=fixed,
+    )
+
+
+def verdict(
+    outcome: Outcome = "regression",
+    checks: tuple[Check, ...] = (),
+    slice_checks: tuple[Check, ...] = (),
+    changes: tuple[CaseChange, ...] = (),
+    critical: tuple[CriticalFailure, ...] = (),
+    reasons: tuple[str, ...] = ("routing/exact_match fell 4.3pp, margin 2pp.",),
+    warnings: tuple[str, ...] = (),
+    exit_code: int | None = None,
+    **comparison: Any,
+) -> Verdict:
+    known: dict[str, Any] = {
+        "baseline": side("baseline", "support-bot-1"),
+        "candidate": side("candidate", "support-bot-2"),
+        "suite_name": "support",
+        "suite_digest": "sha256:" + "c" * 64,
+        "seed": 20260807,
+        "alpha": 0.05,
+        "metrics": tuple(c.metric for c in checks),
+        "slices": tuple(c.metric for c in slice_checks),
+        "changes": changes,
+        "critical": critical,
+    }
+    return Verdict(
+        outcome=outcome,
+        exit_code=EXIT[outcome] if exit_code is None else exit_code,
+        reasons=reasons,
+        warnings=warnings,
+        checks=checks,
+        slice_checks=slice_checks,
+        comparison=Comparison(**(known | comparison)),
+    )
+
+
+def checks_of_every_status() -> tuple[Check, ...]:
+    return (
+        check(
+            "regression",
+            metric(est=estimate(0.853, -0.043, p=0.004)),
+            "fell 4.3pp, at least the margin of 2pp, and the test confirms it",
+            0.016,
+        ),
+        check(
+            "suspect",
+            metric("answers/contains", estimate(0.711, -0.0238, half=0.03, n=210, p=0.11)),
+            "fell 2.4pp, at least the margin of 2pp, and the test cannot tell it from noise",
+            0.22,
+        ),
+        check(
+            "underpowered",
+            metric("answers/rouge_l", estimate(0.52, -0.0092, half=0.019, n=210, p=0.2), kind="bounded"),
+            "the bound does not exclude a fall of 2pp",
+            0.4,
+        ),
+        check(
+            "pass",
+            metric("extraction/json_valid", estimate(0.94, 0.0067, half=0.012, n=150, p=0.7)),
+            "the bound excludes a fall of 2pp",
+            0.7,
+        ),
+        check(
+            "improved",
+            metric("extraction/field_f1", estimate(0.774, 0.061, half=0.025, n=150, p=0.999), kind="bounded"),
+            "passes, and the test confirms a gain",
+            0.999,
+        ),
+        check(
+            "advisory",
+            metric(
+                "answers/length",
+                estimate(-142.5, -13.2, half=6.0, n=210, p=0.001),
+                gated=False,
+                primary=False,
+                unit="characters",
+                direction="lower",
+                kind="unbounded",
+                margin=FIVE_PERCENT,
+                max_drop=7.125,
+                mde=None,
+                n_for_power=None,
+            ),
+            "advisory, never gates",
+        ),
+        check(
+            "invalid",
+            metric(
+                "answers/judge",
+                None,
+                problem="the judge could not read 12 answers",
+                mde=None,
+                n_for_power=None,
+            ),
+            "could not be estimated",
+        ),
+    )
+
+
+def slice_checks() -> tuple[Check, ...]:
+    rows = (("email", -0.081, 0.05), ("chat", -0.012, 0.05), ("phone", -0.03, 0.06), ("social", 0.02, 0.08))
+    return tuple(
+        check(
+            "advisory", metric(est=estimate(0.86, d, half=h, n=80), gated=False, slice=Slice("channel", name))
+        )
+        for name, d, h in rows
+    )
