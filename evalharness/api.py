@@ -30,6 +30,7 @@ from evalharness.plugins import Entry, Registry, default_registry
 from evalharness.spec.load import load_candidate as _load_candidate
 from evalharness.spec.load import load_golden_set as _load_golden_set
 from evalharness.spec.load import load_suite as _load_suite
+from evalharness.spec.load import suite_warnings
 from evalharness.store.files import read_json, slug, write_json
 from evalharness.store.folder import Store, is_run_folder, read_manifest, save_scores
 from evalharness.store.folder import load_run as _load_run
@@ -360,7 +361,14 @@ def _compare(
     chosen = _suite_for([left.suite_path, right.suite_path], suite, use)
     first, first_folder = left.obtain(chosen)
     second, second_folder = right.obtain(chosen)
-    comparison = compare_runs(chosen, first, second, build_scorers(chosen, use.registry), seed=use.seed)
+    comparison = compare_runs(
+        chosen,
+        first,
+        second,
+        build_scorers(chosen, use.registry),
+        seed=use.seed,
+        warnings=suite_warnings(chosen),
+    )
     sources = {
         "schema_version": 1,
         "baseline": use.paths.show(first_folder),

@@ -49,18 +49,25 @@ class _Frame:
 
 
 def compare_runs(
-    suite: Suite, baseline: Run, candidate: Run, scorers: Mapping[str, Scorer], *, seed: int
+    suite: Suite,
+    baseline: Run,
+    candidate: Run,
+    scorers: Mapping[str, Scorer],
+    *,
+    seed: int,
+    warnings: Sequence[str] = (),
 ) -> Comparison:
     """Lay two runs side by side.
 
     Every random draw comes from `seed` and the metric's id, so that adding a metric does not move another.
+    `warnings` are what is already known of the suite.
     Runs that cannot be compared give a Comparison with `problems` and no metrics.
     """
     sides = (_side("baseline", baseline), _side("candidate", candidate))
     problems = incomparable(suite, baseline, candidate)
     metrics: list[MetricComparison] = []
     slices: list[MetricComparison] = []
-    warnings: list[str] = []
+    told: list[str] = []
     pairs: dict[str, Paired] = {}
     if not problems:
         for item in suite.evals:
@@ -68,9 +75,9 @@ def compare_runs(
                 frame = _frame(suite, item, spec.id, scorers, baseline, candidate, seed)
                 pairs[frame.metric_id] = frame.paired
                 metrics.append(_whole(frame))
-                slices.extend(_slices(frame, warnings))
-        warnings.extend(_side_warnings(baseline, candidate))
-        warnings.extend(unguarded_critical(suite, scorers))
+                slices.extend(_slices(frame, told))
+        told.extend(_side_warnings(baseline, candidate))
+        told.extend(unguarded_critical(suite, scorers))
     changes = case_changes(suite, baseline, candidate, pairs, scorers) if not problems else ()
     critical = critical_failures(suite, pairs, scorers) if not problems else ()
     return Comparison(
@@ -85,7 +92,7 @@ def compare_runs(
         changes=changes,
         critical=critical,
         problems=tuple(problems),
-        warnings=tuple(dict.fromkeys(warnings)),
+        warnings=tuple(dict.fromkeys([*told, *warnings])),
     )
 
 
