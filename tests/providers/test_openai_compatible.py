@@ -173,10 +173,10 @@ def test_a_deadline_spoils_no_other_call(model_server: ModelServerHandle) -> Non
 
 def test_cancelling_a_call_leaves_the_provider_usable(model_server: ModelServerHandle) -> None:
     async def work() -> str:
-        provider = openai(model_server, "slow-body?ms=30")
+        provider = openai(model_server, "slow-body?ms=3")
         await provider.open()
         task = asyncio.create_task(provider.complete(request(), timeout_s=30))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.15)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

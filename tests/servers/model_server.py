@@ -438,7 +438,6 @@ async def serve(args: argparse.Namespace) -> None:
         await _until_stdin_closes()
     else:
         await asyncio.Event().wait()
-    await runner.cleanup()
 
 
 def main() -> None:
