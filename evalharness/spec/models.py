@@ -412,3 +412,26 @@ class JudgeFile(ProviderFields):
     rubric: str = Field(min_length=1, description="How to decide")
     prompt: Line = Field(default="./prompt.md", description="The prompt's template")
     calibration: Line = Field(default="./calibration.jsonl", description="Human labels")
+
+
+class UsageLine(Spec):
+    """Tokens of one call."""
+
+    input_tokens: int | None = Field(default=None, ge=0)
+    output_tokens: int | None = Field(default=None, ge=0)
+
+
+class OutputLine(Spec):
+    """One line of a file of recorded outputs. Read by the replay provider; this model gives the JSON Schema."""
+
+    id: str = Field(min_length=1, description="The case's id")
+    output: str | None = Field(default=None, description="The answer's text; null where the call failed")
+    error: str | None = Field(default=None, description="Why there is no answer: the case counts as failed")
+    repeat: int = Field(default=0, ge=0)
+    golden_set: str | None = Field(default=None, description="Where two golden sets share the id")
+    contexts: list[str] | None = Field(default=None, description="Passages the answer was written from")
+    scores: dict[str, float] | None = Field(default=None, description="Values for the scorer recorded:<name>")
+    usage: UsageLine | None = None
+    latency_ms: float | None = Field(default=None, ge=0)
+    model: str | None = Field(default=None, description="The model's name as the endpoint returned it")
+    finish_reason: str | None = None
