@@ -23,6 +23,7 @@ from evalharness.core.candidates import Candidate
 from evalharness.errors import CallError, UsageError
 
 _EXCERPT: Final = 200
+_KEEPALIVE_S: Final = 5.0
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+")
 _NO_MONEY: Final = frozenset(("insufficient_quota", "billing_hard_limit_reached", "billing_error"))
 _FILTERED: Final = frozenset(("content_filter", "content_policy_violation"))
@@ -72,6 +73,20 @@ def check_fields(fields: Mapping[str, Any], owned: frozenset[str], where: str) -
     taken = sorted(owned & fields.keys())
     if taken:
         raise UsageError(f"{where} may not set {', '.join(taken)}: the provider fills that in")
+
+
+def connection_options(candidate: Candidate) -> dict[str, Any]:
+    """Arguments of an SDK's aiohttp client."""
+    import httpx2
+
+    return {
+        "timeout": None,
+        "limits": httpx2.Limits(
+            max_connections=max(100, candidate.limits.concurrency), keepalive_expiry=_KEEPALIVE_S
+        ),
+        # Following a redirect would carry the key to another place, and turns a POST into a GET.
+        "follow_redirects": False,
+    }
 
 
 class Endpoint:

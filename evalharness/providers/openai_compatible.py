@@ -9,7 +9,7 @@ from evalharness.core.attempts import Response, Usage
 from evalharness.core.candidates import Candidate
 from evalharness.core.protocols import Request
 from evalharness.errors import CallError, UsageError
-from evalharness.providers._endpoint import Endpoint, check_fields, check_url, find_key
+from evalharness.providers._endpoint import Endpoint, check_fields, check_url, connection_options, find_key
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 _OWNED: Final = frozenset(("model", "messages", "prompt", "stream", "stream_options", "n", "best_of", "seed"))
@@ -63,7 +63,6 @@ class OpenAICompatible:
             raise UsageError(f"provider {self.name!r} needs a model")
         key = self._key()
         # Imported here: it costs half a second, and only a run that calls a server needs it.
-        import httpx2
         import openai
 
         client = openai.AsyncOpenAI(
@@ -72,14 +71,7 @@ class OpenAICompatible:
             organization=candidate.options.get("organization"),
             max_retries=0,
             timeout=None,
-            http_client=openai.DefaultAioHttpClient(
-                timeout=None,
-                limits=httpx2.Limits(
-                    max_connections=max(100, candidate.limits.concurrency), keepalive_expiry=5.0
-                ),
-                # Following a redirect would carry the key to another place, and turns a POST into a GET.
-                follow_redirects=False,
-            ),
+            http_client=openai.DefaultAioHttpClient(**connection_options(candidate)),
         )
         if key is not None:
             hint = f"check the key in {candidate.api_key_env or 'OPENAI_API_KEY'}"

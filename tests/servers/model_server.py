@@ -197,11 +197,9 @@ class Call:
         self.raw = raw
         self.path = request.path
         self.anthropic = self.path == "/v1/messages"
-        self.key = (
-            request.headers.get("x-api-key", "")
-            if self.anthropic
-            else request.headers.get("Authorization", "").removeprefix("Bearer ")
-        )
+        # Anthropic's SDK has sent its key either way.
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.key = request.headers.get("x-api-key") or bearer
 
     async def respond(self) -> web.StreamResponse:
         try:
@@ -382,8 +380,14 @@ class Call:
         if name == "huge-body":
             return self.json(self.payload("x" * int(float(self.params.get("mb", 5)) * 1_000_000)))
         if name == "refusal":
-            return self.json(self.payload(None, refusal="I cannot help with that"))
+            finish = "content_filter" if self.anthropic else "stop"
+            return self.json(self.payload(None, finish=finish, refusal="I cannot help with that"))
         if name == "tool-call":
+            if self.anthropic:
+                data = self.payload(None, finish="tool_use")
+                return self.json(
+                    data | {"content": [{"type": "tool_use", "id": "t1", "name": "find", "input": {}}]}
+                )
             call = {"id": "t1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
             return self.json(self.payload(None, finish="tool_calls", tool_calls=[call]))
         if name == "filtered":
