@@ -15,31 +15,21 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 suite_option = click.option(
-    "--suite", metavar="FILE", help="The suite, in place of the one the candidate file names."
+    "--suite", metavar="FILE", help="The suite, in place of the one that the candidate file or the run names."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 
 def common(command: F) -> F:
     """The options of every command that reads a user's files."""
-    for option in (
-        click.option(
-            "--allow-path",
-            "allow",
-            multiple=True,
-            type=click.Path(path_type=Path),
-            metavar="DIR",
-            help="A folder outside the working directory that files may name (repeatable).",
-        ),
-        click.option(
-            "--store",
-            type=click.Path(path_type=Path),
-            metavar="DIR",
-            help="Where runs and the response cache lie (default .evalharness).",
-        ),
-    ):
-        command = option(command)
-    return command
+    return click.option(
+        "--allow-path",
+        "allow",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="A folder outside the working directory that files may name (repeatable).",
+    )(command)
 
 
 def running(command: F) -> F:
@@ -49,7 +39,18 @@ def running(command: F) -> F:
             "--fresh", is_flag=True, help="Ask everything again; use no stored answer and no cache."
         ),
         click.option("--quiet", "-q", is_flag=True, help="No progress on stderr."),
-        click.option("--seed", type=click.IntRange(0), help="Seed of every random draw (fixed by default)."),
+        click.option(
+            "--seed",
+            type=click.IntRange(0),
+            metavar="N",
+            help="Seed of the resampling behind the statistics (fixed by default). The model's seed is decoding.seed.",
+        ),
+        click.option(
+            "--store",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Where runs and the response cache lie (default .evalharness).",
+        ),
     ):
         command = option(command)
     return common(command)

@@ -21,9 +21,7 @@ def command() -> None:
 @click.option("--allow-small", is_flag=True, help="Fewer than 100 cases is a warning, not an error.")
 @json_option
 @common
-def check(
-    folders: tuple[str, ...], allow_small: bool, as_json: bool, allow: tuple[Path, ...], store: Path | None
-) -> int:
+def check(folders: tuple[str, ...], allow_small: bool, as_json: bool, allow: tuple[Path, ...]) -> int:
     """Look for what makes a golden set untrustworthy.
 
     Size, exact and near duplicates, empty or ambiguous targets, thin slices, one-sided classes, the rotation date, what
@@ -34,7 +32,7 @@ def check(
     """
     from evalharness import api
 
-    use = settings(allow=allow, store=store)
+    use = settings(allow=allow)
     failed = False
     rows: list[dict[str, object]] = []
     for folder in folders:
@@ -45,24 +43,24 @@ def check(
             errors = sum(f.level == "error" for f in findings)
             warnings = sum(f.level == "warning" for f in findings)
             lines = [f"{api.plain(folder)}: {errors} errors, {warnings} warnings"]
-            lines += [f"  {f.level}: {api.plain(str(f))}" for f in findings]
+            lines += [f"  {api.plain(str(f))}" for f in findings]
             emit("\n".join(lines))
     if as_json:
         emit(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
     return 2 if failed else 0
 
 
-@command.command("lock")
+@command.command("lock", short_help="Write the digest of the cases into card.yaml.")
 @click.argument("folders", metavar="GOLDEN_SET...", nargs=-1, required=True)
 @common
-def lock(folders: tuple[str, ...], allow: tuple[Path, ...], store: Path | None) -> int:
+def lock(folders: tuple[str, ...], allow: tuple[Path, ...]) -> int:
     """Write the digest of the cases into card.yaml, so that a changed case is noticed.
 
     Changed cases need a new `version` in the card first.
     """
     from evalharness import api
 
-    use = settings(allow=allow, store=store)
+    use = settings(allow=allow)
     for folder in folders:
         emit(f"{api.plain(folder)}: {api.lock_golden_set(folder, use)}")
     return 0

@@ -18,7 +18,7 @@ from evalharness.cli.options import common, emit, settings
     help="Write there instead of over REPORT.",
 )
 @common
-def command(folder: Path, out: Path | None, allow: tuple[Path, ...], store: Path | None) -> int:
+def command(folder: Path, out: Path | None, allow: tuple[Path, ...]) -> int:
     """Render the reports of an earlier comparison again, from its stored runs. Makes no call.
 
     REPORT is the folder `compare` wrote. Exits with the verdict, as `compare` does.
@@ -28,7 +28,7 @@ def command(folder: Path, out: Path | None, allow: tuple[Path, ...], store: Path
     """
     from evalharness import api
 
-    use = settings(allow=allow, store=store)
+    use = settings(allow=allow)
     verdict, written = api.rerender(folder, out=out, settings=use)
     emit("\n".join(use.paths.show(path) for path in written.values()))
     return verdict.exit_code

@@ -35,7 +35,7 @@ def command(
     """Answer and score a suite with one candidate, and store the run.
 
     A run that was killed resumes where it stopped; an identical run costs no calls. Prints the run folder, which
-    `compare`, `score` and `report` take.
+    `compare` and `score` take. Exits 0 also where single calls failed: the comparison judges that.
 
     \b
     evalharness run candidate.yaml

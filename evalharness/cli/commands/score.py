@@ -13,7 +13,7 @@ from evalharness.cli.options import common, emit, settings, suite_option
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @suite_option
 @common
-def command(run: Path, suite: str | None, allow: tuple[Path, ...], store: Path | None) -> int:
+def command(run: Path, suite: str | None, allow: tuple[Path, ...]) -> int:
     """Score the stored answers of RUN with the suite as it is now. Makes no call.
 
     Use it after changing scorers. A changed golden set needs a new run: other questions were asked.
@@ -23,7 +23,7 @@ def command(run: Path, suite: str | None, allow: tuple[Path, ...], store: Path |
     """
     from evalharness import api
 
-    use = settings(allow=allow, store=store)
+    use = settings(allow=allow)
     scored = api.rescore(run, suite=suite, settings=use)
     counts = scored.manifest["coverage"]
     emit(f"{use.paths.show(run)}\n  {counts['scored']} of {counts['planned']} scored; run id {scored.id}")

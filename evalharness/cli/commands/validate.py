@@ -12,7 +12,7 @@ from evalharness.cli.options import common, emit, settings
 @click.command("validate")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @common
-def command(files: tuple[str, ...], allow: tuple[Path, ...], store: Path | None) -> int:
+def command(files: tuple[str, ...], allow: tuple[Path, ...]) -> int:
     """Report every problem in candidates, suites, golden sets and judges, and in the files they name.
 
     \b
@@ -22,7 +22,7 @@ def command(files: tuple[str, ...], allow: tuple[Path, ...], store: Path | None)
     from evalharness import api
     from evalharness.errors import SpecError
 
-    problems = api.validate(files, settings(allow=allow, store=store))
+    problems = api.validate(files, settings(allow=allow))
     if problems:
         raise SpecError(problems)
     emit(f"{len(files)} file{'s' if len(files) > 1 else ''} and all they name: no problems")
