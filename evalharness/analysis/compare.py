@@ -161,21 +161,21 @@ def _missing_problem(frame: _Frame) -> str | None:
     return None
 
 
-def _slices(frame: _Frame, warnings: list[str]) -> list[MetricComparison]:
-    members: dict[Slice, list[int]] = {}
+def _slices(frame: _Frame, told: list[str]) -> list[MetricComparison]:
+    members: dict[tuple[str, str], list[int]] = {}
     for index, case in enumerate(frame.paired.cases):
-        for key, value in case.tags.items():
-            members.setdefault(Slice(key, value), []).append(index)
-    values = Counter(found.key for found in members)
+        for tag in case.tags.items():
+            members.setdefault(tag, []).append(index)
+    values = Counter(key for key, _ in members)
     for key, count in sorted(values.items()):
         if count > MOST_SLICE_VALUES:
-            warnings.append(
+            told.append(
                 f"tag {key!r} has {count} values and is not shown as slices (at most {MOST_SLICE_VALUES})"
             )
     return [
-        _metric(frame, np.asarray(members[found]), found, None)
-        for found in sorted(members)
-        if values[found.key] <= MOST_SLICE_VALUES
+        _metric(frame, np.asarray(members[key, value]), Slice(key, value), None)
+        for key, value in sorted(members)
+        if values[key] <= MOST_SLICE_VALUES
     ]
 
 
