@@ -1,14 +1,119 @@
-"""report.html."""
+"""report.html: one file that anyone can open, send and print. It loads nothing and runs nothing but its own script."""
 
 from __future__ import annotations
 
-from html import escape
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import jinja2
+from markupsafe import Markup
 
 from evalharness.core.verdicts import Verdict
-from evalharness.report.terminal import render_terminal
+from evalharness.report import words
+from evalharness.report.cases import CasesView, build_cases
+from evalharness.report.plot import Panel, panels
+from evalharness.report.tables import breakdown
+from evalharness.report.view import MetricRow, View, build_view
+
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+_SLICES: Final = 200
 
 
 def render_html(verdict: Verdict) -> str:
-    """The verdict as one page."""
-    body = escape(render_terminal(verdict, width=110, color=False))
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>report</title><pre>{body}</pre></html>\n'
+    """The verdict as one self-contained page.
+
+    Every string of the verdict is escaped by the template and cleaned before it; a strict content policy admits the
+    page's own style and script by their hashes and nothing else. At most 200 regressed, 100 fixed and 100 otherwise
+    changed cases are held, and the page says what it leaves out.
+    """
+    view = build_view(verdict)
+    cases = build_cases(verdict.comparison)
+    css, js = _asset("report.css"), _asset("report.js")
+    tables = [breakdown(row.label, row.breakdown) for row in view.metrics if row.breakdown]
+    slices = view.slices[:_SLICES]
+    text = _template().render(
+        view=view,
+        cases=cases,
+        panels=panels(view.metrics),
+        slice_panels=_by_metric(slices),
+        slices_left_out=len(view.slices) - len(slices),
+        breakdowns=[table for table in tables if table is not None],
+        filters=_filters(cases),
+        facts=_facts(view),
+        versions=_versions(view),
+        means=words.STATUS_MEANS,
+        statuses=_statuses(view),
+        css=Markup(css),
+        js=Markup(js),
+        policy=_policy(css, js),
+    )
+    return text.rstrip() + "\n"
+
+
+@cache
+def _asset(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8").strip() + "\n"
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _policy(css: str, js: str) -> str:
+    """Nothing may be loaded, sent, framed or run but the style and the script with these hashes."""
+
+    def source(text: str) -> str:
+        # What a browser hashes is exactly what stands between the tags: a newline, then the text.
+        code = hashlib.sha256(("\n" + text).encode()).digest()
+        return f"'sha256-{base64.b64encode(code).decode()}'"
+
+    return (
+        f"default-src 'none'; style-src {source(css)}; script-src {source(js)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _by_metric(rows: tuple[MetricRow, ...]) -> list[tuple[MetricRow, Panel]]:
+    """Slices under the metric they belong to, each with an axis of its own."""
+    groups: dict[str, list[MetricRow]] = {}
+    for row in rows:
+        groups.setdefault(row.id, []).append(row)
+    return [(group[0], panels(group)[0]) for group in groups.values()]
+
+
+def _filters(cases: CasesView) -> dict[str, dict[str, int]]:
+    """Metric and slice names of the shown cases → the number that stands for them in data attributes."""
+    metrics = sorted({move.metric for case in cases.all for move in case.moves})
+    tags = sorted({tag for case in cases.all for tag in case.tags})
+    return {
+        "metrics": {name: index for index, name in enumerate(metrics)},
+        "tags": {name: index for index, name in enumerate(tags)},
+    }
+
+
+def _facts(view: View) -> list[tuple[str, str, str]]:
+    """Cost, tokens and times as (label, baseline, candidate)."""
+    sides = [dict(side.facts) for side in view.sides]
+    return [(label, sides[0].get(label, "–"), sides[1].get(label, "–")) for label in sides[0] | sides[1]]
+
+
+def _versions(view: View) -> list[tuple[str, str, str]]:
+    sides = [dict(side.versions) for side in view.sides]
+    return [(name, sides[0].get(name, "–"), sides[1].get(name, "–")) for name in sides[0] | sides[1]]
+
+
+def _statuses(view: View) -> list[str]:
+    """The statuses the page shows, in the order of the words' own table: the legend explains these and no more."""
+    present = {row.status for row in view.metrics}
+    return [status for status in words.STATUS_MEANS if status in present]

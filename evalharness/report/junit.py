@@ -16,11 +16,11 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def render_junit(verdict: Verdict) -> str:
     """One suite with a testcase for each metric and one for each critical case that failed.
 
-    A regression fails; a suspect or underpowered metric fails where it is what blocked; an invalid one is an error; an
-    advisory one is skipped. Where none of these carries a nonzero exit code, a testcase `verdict` does.
+    A primary metric that regressed fails; a suspect or underpowered one fails where it is what blocked; an invalid one is
+    an error; an advisory one is skipped; what only warns passes with its sentences in system-out. Where none of these carries a nonzero exit code, a testcase `verdict` does.
     """
     view = build_view(verdict)
-    cases = [_metric_case(row, view) for row in (*view.metrics, *(s for s in view.slices if s.gated))]
+    cases = [_metric_case(row, view) for row in view.metrics]
     cases += _critical_cases(verdict, view)
     bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     if verdict.exit_code != 0 and not bad:
@@ -66,7 +66,7 @@ def _metric_case(row: MetricRow, view: View) -> ET.Element:
     details = "\n".join([row.reason, summary, *row.how])
     if row.status == "invalid" and row.gated:
         _outcome(case, "error", "invalid", row.reason, details)
-    elif row.gated and (row.status == "regression" or _blocks(row, view)):
+    elif _decides(row) and (row.status == "regression" or _blocks(row, view)):
         _outcome(case, "failure", row.status, row.reason, details)
     elif not row.gated:
         ET.SubElement(case, "skipped", {"message": _xml(f"advisory: {row.delta}, never gates")})
@@ -76,6 +76,11 @@ def _metric_case(row: MetricRow, view: View) -> ET.Element:
     return case
 
 
+def _decides(row: MetricRow) -> bool:
+    """Whether the metric can make the exit code: a gated secondary metric warns and no more."""
+    return row.gated and row.primary
+
+
 def _blocks(row: MetricRow, view: View) -> bool:
     """Whether an undecided metric is why the exit code is not 0.
 
@@ -83,7 +88,7 @@ def _blocks(row: MetricRow, view: View) -> bool:
     """
     if row.status == "suspect":
         return view.exit_code != 0
-    suspects = any(other.status == "suspect" and other.gated for other in view.metrics)
+    suspects = any(other.status == "suspect" and _decides(other) for other in view.metrics)
     return row.status == "underpowered" and view.outcome == "inconclusive" and not suspects
 
 

@@ -61,23 +61,29 @@ def difference(number: float | None, unit: str, lines: Sequence[float] = (), *, 
     """
     if number is None or not math.isfinite(number):
         return DASH
-    fraction = unit == "fraction"
-    scale = 100.0 if fraction else 1.0
-    scaled = number * scale
-    decimals = _decimals(scaled, [0.0, *(line * scale for line in lines)], 1 if fraction else _usual(scaled))
-    text = _fixed(scaled, decimals)
-    if text[0] != MINUS and scaled > _EPS:
-        text = "+" + text
-    if fraction:
+    scaled, scaled_lines = _scaled(number, unit), [_scaled(line, unit) for line in lines]
+    text = _signed(
+        scaled, _decimals(scaled, [0.0, *scaled_lines], 1 if unit == "fraction" else _usual(scaled))
+    )
+    if unit == "fraction":
         return text + "pp"
     return f"{text} {unit}" if word and unit else text
+
+
+def _scaled(number: float, unit: str) -> float:
+    return number * 100 if unit == "fraction" else number
+
+
+def _signed(scaled: float, decimals: int) -> str:
+    text = _fixed(scaled, decimals)
+    return "+" + text if text[0] != MINUS and scaled > _EPS else text
 
 
 def amount(number: float | None, unit: str) -> str:
     """A size without sign, in the difference's unit: "3.9pp", "12 characters". Trailing zeros are dropped."""
     if number is None or not math.isfinite(number):
         return DASH
-    scaled = number * 100 if unit == "fraction" else number
+    scaled = _scaled(number, unit)
     text = _fixed(scaled, 2 if unit == "fraction" else _usual(scaled))
     if "." in text:
         text = text.rstrip("0").rstrip(".")
@@ -85,9 +91,13 @@ def amount(number: float | None, unit: str) -> str:
 
 
 def interval(low: float | None, high: float | None, unit: str, lines: Sequence[float] = ()) -> str:
-    """Both ends as "[−6.9, −1.7]", in the difference's unit, which the text beside it names."""
-    ends = (difference(end, unit, lines).removesuffix("pp") for end in (low, high))
-    return "[" + ", ".join(ends) + "]"
+    """Both ends as "[−6.9, −1.7]" with as many digits each, in the difference's unit, which the text beside it names."""
+    ends = [None if e is None or not math.isfinite(e) else _scaled(e, unit) for e in (low, high)]
+    known = [end for end in ends if end is not None]
+    usual = 1 if unit == "fraction" else _usual(max(map(abs, known), default=1.0))
+    deciding = [0.0, *(_scaled(line, unit) for line in lines)]
+    decimals = max((_decimals(end, deciding, usual) for end in known), default=usual)
+    return "[" + ", ".join(DASH if end is None else _signed(end, decimals) for end in ends) + "]"
 
 
 def p_value(p: float | None) -> str:

@@ -58,8 +58,12 @@ def name_of(metric: MetricComparison) -> str:
 
 
 def _named(verdict: Verdict, status: Status) -> list[str]:
-    checks = (*verdict.checks, *(c for c in verdict.slice_checks if c.metric.gated))
-    return [name_of(check.metric) for check in checks if check.status == status]
+    """Names of the metrics with a status among those that decide the outcome."""
+    return [
+        name_of(check.metric)
+        for check in verdict.checks
+        if check.status == status and check.metric.gated and check.metric.primary
+    ]
 
 
 def headline(verdict: Verdict) -> str:
