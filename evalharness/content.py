@@ -150,11 +150,9 @@ def _missing(path: Path, text: str) -> _Refused:
             names = [entry.name for entry in folder.iterdir()]
         except OSError:
             names = []
-        near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
         prefix = text[: len(text) - len(path.name)] if text.endswith(path.name) else ""
         if near:
-            return _Refused(
-                f"{text!r} does not exist", f"did you mean {' or '.join(prefix + name for name in near)}?"
-            )
+            return _Refused(f"{text!r} does not exist", f"did you mean {prefix}{near[0]}?")
         return _Refused(f"{text!r} does not exist", f"looked in {folder}")
     return _Refused(f"{text!r} does not exist", f"there is no folder {folder}")

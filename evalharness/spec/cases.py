@@ -81,7 +81,7 @@ def parse_json(text: str, *, last: bool = False) -> Any:
     except json.JSONDecodeError as error:
         if "\0" in text:
             raise BadLine("holds a NUL byte", "is it a text file?") from None
-        if (last and error.pos >= len(text.rstrip()) - 1) or error.msg.startswith("Unterminated string"):
+        if error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated string"):
             hint = "the file looks truncated: write it again" if last else "one object has to be on one line"
             raise BadLine("the line ends in the middle of a JSON value", hint) from None
         raise BadLine(f"is not JSON: {error.msg} at column {error.colno}") from None

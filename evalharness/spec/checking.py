@@ -94,10 +94,8 @@ def _report(model: type[Spec], document: Document, detail: ErrorDetails) -> None
             loc, f"{name} must be {asked}, not {_got(value)}", _type_hint(document.place(loc), asked, value)
         )
     else:
-        message = detail["msg"][0].lower() + detail["msg"][1:]
-        document.add(
-            loc, f"{name}: {message.replace('input', 'it', 1)}, not {_got(value)}", _what(model, loc)
-        )
+        message = detail["msg"].removeprefix("Input ")
+        document.add(loc, f"{name} {message}, not {_got(value)}", _what(model, loc))
 
 
 def _got(value: Any) -> str:

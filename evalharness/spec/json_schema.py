@@ -25,4 +25,8 @@ def json_schema(kind: str) -> dict[str, Any]:
         KeyError: no such kind.
     """
     schema = KINDS[kind].model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": f"evalharness {kind}"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": f"evalharness {kind}",
+    }

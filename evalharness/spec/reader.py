@@ -34,7 +34,7 @@ _BOOL: Final = {
 }
 _NULL: Final = frozenset(("", "~", "null", "Null", "NULL"))
 _INT: Final = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
-_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _BAD_CHARACTER: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -44,10 +44,11 @@ def did_you_mean(word: str, options: Iterable[str]) -> str | None:
     known = sorted(set(options))
     if not known:
         return None
-    lowered = {option.lower(): option for option in known}
-    near = [lowered[hit] for hit in difflib.get_close_matches(word.lower(), lowered, n=3, cutoff=0.6)]
-    if near:
-        return f"did you mean {' or '.join(near)}?"
+    ratios = {option: difflib.SequenceMatcher(a=word.lower(), b=option.lower()).ratio() for option in known}
+    best = max(ratios.values())
+    if best >= 0.6:
+        near = [option for option in known if ratios[option] >= best - 0.05]
+        return f"did you mean {' or '.join(near[:3])}?"
     shown = known if len(known) <= 40 else [*known[:40], "…"]
     return f"known: {', '.join(shown)}"
 

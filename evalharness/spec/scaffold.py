@@ -25,7 +25,9 @@ def scaffold(directory: Path) -> list[Path]:
     targets = [directory / source.relative_to(_STARTER) for source in sources]
     there = [str(target) for target in targets if target.exists() or target.is_symlink()]
     if there:
-        raise UsageError(f"{', '.join(there)} would be overwritten; name an empty folder: evalharness init DIR")
+        raise UsageError(
+            f"{', '.join(there)} would be overwritten; name an empty folder: evalharness init DIR"
+        )
     try:
         for source, target in zip(sources, targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
