@@ -106,6 +106,8 @@ def _got(value: Any) -> str:
 
 
 def _type_hint(place: Place, asked: str, value: Any) -> str | None:
+    if value is None:
+        return "give it a value or take the key out"
     if asked == "text" and place.raw:
         if isinstance(value, bool) and place.raw.lower() not in ("true", "false"):
             return f'YAML reads {place.raw} as {describe(value)}; write "{place.raw}" in quotes'

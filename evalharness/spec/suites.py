@@ -315,13 +315,13 @@ class _Loader:
 
     def check_gate(self, gate: GateFile) -> None:
         for index, name in enumerate(gate.primary):
-            self.check_metric(("gate", "primary", index), name)
+            self.check_metric(("gate", "primary", index), name, advisory=False)
             rule = gate.metrics.get(name)
             if rule is not None and rule.advisory:
                 message = f"{name!r} is primary and advisory at once"
                 self.document.add(("gate", "primary", index), message, "an advisory metric never gates")
-        for name in gate.metrics:
-            self.check_metric(("gate", "metrics", name), name)
+        for name, rule in gate.metrics.items():
+            self.check_metric(("gate", "metrics", name), name, advisory=rule.advisory)
             self.check_direction(name)
         for name, built in self.metrics.items():
             rule = gate.metrics.get(name)
@@ -337,9 +337,13 @@ class _Loader:
                     f"under gate.metrics write `{name}: {{{word}: 5%}}` or `{name}: advisory`",
                 )
 
-    def check_metric(self, loc: Loc, name: str) -> None:
+    def check_metric(self, loc: Loc, name: str, *, advisory: bool) -> None:
         if name not in self.metrics and self.complete:
             self.document.add(loc, f"there is no metric {name!r}", did_you_mean(name, self.metrics))
+        elif name in self.metrics and self.metrics[name] is None and not advisory:
+            # It would never be computed, and a gate that looks armed and is not must not pass.
+            message = f"{name!r} cannot gate: this version runs no judges"
+            self.document.add(loc, message, "take it out, or mark it advisory under gate.metrics")
 
     def check_direction(self, name: str) -> None:
         built = self.metrics.get(name)

@@ -13,7 +13,13 @@ from evalharness.content import PathPolicy
 from evalharness.errors import Problem, SpecError
 from evalharness.plugins import Registry, default_registry
 
-CARD = 'name: set\nversion: "1"\ntask: Answer.\nlicence: CC0-1.0\nprovenance: written for a test\nreviewed: {by: nobody}\n'
+CARD = """name: set
+version: "1"
+task: Answer.
+licence: CC0-1.0
+provenance: written for a test
+reviewed: {by: nobody}
+"""
 SUITE = """name: s
 evals:
   - id: e

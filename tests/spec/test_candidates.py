@@ -64,7 +64,8 @@ def test_replay_takes_an_absolute_outputs_path(project: Project) -> None:
 
 def test_digest_covers_what_shapes_outputs(project: Project) -> None:
     base = load(project, OPENAI).digest
-    same = "name: other\nlimits: {concurrency: 2}\nprice: {input_per_million: 1, output_per_million: 1}\napi_key_env: K\n"
+    same = "name: other\nlimits: {concurrency: 2}\napi_key_env: K\n"
+    same += "price: {input_per_million: 1, output_per_million: 1}\n"
     assert load(project, same + OPENAI.removeprefix("name: c\n")).digest == base
     for change in (
         "decoding: {temperature: 0}\n",

@@ -122,3 +122,15 @@ def test_a_suite_reads_its_judges(project: Project, failing: Failing) -> None:
     project.write("j/judge.yaml", JUDGE.replace("pairwise", "x"))
     (problem,) = failing(lambda: load_suite(path, paths=project.paths, registry=project.registry))
     assert problem.file == "j/judge.yaml"
+
+
+def test_a_judge_that_nothing_runs_cannot_gate(project: Project, failing: Failing) -> None:
+    text = SUITE.replace("[exact_match]", "[exact_match]\n    judge: ./j")
+    for gate in ("gate: {primary: [e/judge]}\n", "gate: {metrics: {e/judge: {max_drop: 2pp}}}\n"):
+        path = project.write("suite.yaml", text + gate)
+        (problem,) = failing(
+            lambda path=path: load_suite(path, paths=project.paths, registry=project.registry)
+        )
+        assert "'e/judge' cannot gate" in problem.message
+    path = project.write("suite.yaml", text + "gate: {metrics: {e/judge: advisory}}\n")
+    assert load_suite(path, paths=project.paths, registry=project.registry).gate.metrics["e/judge"].advisory

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from evalharness.core.cases import Case
 from evalharness.core.attempts import Response
+from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored
 from evalharness.core.suites import Margin, MetricRule, ScorerSpec, Suite
 from evalharness.plugins import Entry, Registry
@@ -103,7 +103,8 @@ def test_files_of_a_scorer_are_read(project: Project) -> None:
 
 def test_gate(project: Project) -> None:
     text = SUITE.replace("[exact_match]", "[exact_match, toy, {toy: {id: cost, low: true}}]") + (
-        "gate:\n  max_drop: 0.5pp\n  alpha: 0.1\n  on_inconclusive: warn\n  on_underpowered: block\n  max_failures: 2%\n"
+        "gate:\n  max_drop: 0.5pp\n  alpha: 0.1\n  max_failures: 2%\n"
+        "  on_inconclusive: warn\n  on_underpowered: block\n"
         "  primary: [e/exact_match]\n  metrics: {e/toy: advisory, e/cost: {max_rise: 15%}}\n"
     )
     gate = load(project, text).gate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 import yaml
 
@@ -99,6 +100,42 @@ def test_a_suite_outside_the_working_directory(project: Project) -> None:
     project.write("c.yaml", CANDIDATE.replace("./suite.yaml", "../suite.yaml"))
     (found,) = problems(project, "c.yaml")
     assert found.startswith("c.yaml:2: '../suite.yaml' leads out of the working directory")
+
+
+@pytest.mark.parametrize("name", ["c.yaml", "suite.yaml", "set/card.yaml", "set/cases.jsonl", "out.jsonl"])
+def test_damage_of_any_kind_is_reported_and_never_a_crash(project: Project, name: str) -> None:
+    whole = (project.root / name).read_bytes()
+    rng = np.random.default_rng(0)
+    bits = [
+        b"\0",
+        b"\xff",
+        b"\t",
+        b"{",
+        b"}",
+        b"[",
+        b'"',
+        b":",
+        b"&a",
+        b"*a",
+        b"!!x",
+        b"\n",
+        b"- ",
+        b"<<: ",
+        b"~",
+        b"9e999",
+        b"%",
+    ]
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(int(rng.integers(1, 4))):
+            at = int(rng.integers(len(data) + 1))
+            if rng.random() < 0.3:
+                del data[at : at + int(rng.integers(1, 12))]
+            else:
+                data[at:at] = bits[int(rng.integers(len(bits)))]
+        project.write(name, bytes(data))
+        for problem in problems(project, "c.yaml"):
+            assert "Traceback" not in problem
 
 
 # --- init --------------------------------------------------------------------------------------------------------
