@@ -1,6 +1,6 @@
 """Bootstrap resampling in terms of counts, and the bootstrap-t bounds for a mean difference.
 
-Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapters 12 (bootstrap-t) and 14 (BCa).
+Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 12.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def bootstrap_t(
     Raises:
         ValueError: all differences are equal, so there is no spread to studentise by.
     """
+    differences = np.sort(differences)
     units = differences.size
     mean = float(differences.mean())
     error = float(differences.std(ddof=1)) / units**0.5 if units > 1 else 0.0

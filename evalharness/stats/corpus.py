@@ -1,7 +1,7 @@
 """Paired comparison of corpus metrics (macro-F1, BLEU): functions of summed per-case statistics.
 
 Sources: paired approximate randomisation, Noreen 1989, Computer-Intensive Methods for Testing Hypotheses; the paired
-bootstrap of cases, Koehn 2004 (EMNLP).
+bootstrap of cases, Koehn 2004 (EMNLP); the basic interval, Davison and Hinkley 1997, chapter 5.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from evalharness.core.estimates import Interval, PairedEstimate
 from evalharness.stats._inputs import checked_alpha, checked_pair, cluster_codes, too_few
@@ -52,9 +51,15 @@ def paired_corpus(
     """Compare two runs on a metric computed from summed per-case statistics.
 
     p-values: paired approximate randomisation, 10,000 swaps of a unit's two rows in mirrored pairs, ties counted half,
-    p = (1 + below + ties/2)/(draws + 1). Bound and interval: paired bootstrap of units, 2,000 draws, BCa. Units are
-    cases, or clusters. Above 2,048 distinct units, units are pooled at random into 2,048 blocks first: swapping whole
-    blocks is a valid test of the same hypothesis, and costs no power worth naming at such numbers.
+    p = (1 + below + ties/2)/(draws + 1). Bound and interval: paired bootstrap of units, 2,000 draws, basic
+    (2·delta − quantile). Units are cases, or clusters. Above 2,048 distinct units, units are pooled at random into
+    2,048 blocks first: swapping whole blocks is a valid test of the same hypothesis, and costs no power worth naming
+    at such numbers.
+
+    The basic interval is the one that held its level best in simulation on macro-F1 (8 unequal classes, 10% of the
+    predictions redrawn; error of the nominal 5% lower bound, 200 and 1,000 cases): basic 2.9% and 4.5% under no
+    change, percentile 5.9% and 5.4%, BCa about 10% and 5%. Under a real drop of 2.4 points all of them are too
+    hopeful at 200 cases (7 to 8%), where the rarest class has four; at 1,000 basic stands at 6.3%.
 
     A case counts as regressed (fixed) when putting its candidate row alone into the baseline's sums makes the metric
     worse (better). `sd` is the bootstrap standard deviation times the root of the number of units.
@@ -79,7 +84,7 @@ def paired_corpus(
     n = before.shape[0]
 
     def goodness(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        return sign * _aggregated(aggregate, sums)
+        return sign * _aggregated(aggregate, sums) + 0.0  # no negative zero
 
     base_sum, cand_sum = before.sum(axis=0), after.sum(axis=0)
     base, cand = (float(value) for value in goodness(np.stack((base_sum, cand_sum))))
@@ -93,6 +98,7 @@ def paired_corpus(
     delta = cand - base
     p_drop, p_gain, spread = 1.0, 1.0, 0.0
     lower = low = high = delta
+    no_pass = too_few(changed, units, clustered=clustered)
     if changed:
         pairs = _distinct(before, after, rng)
         slack = 1e-12 * max(abs(base), abs(cand))
@@ -100,17 +106,22 @@ def paired_corpus(
         p_drop, p_gain = mirrored_p_values(swapped, delta, slack)
         boot = _resampled(pairs, goodness, rng)
         spread = float(boot.std(ddof=1))
-        levels = np.array([alpha, (1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        lower, low, high = _bca(boot, delta, slack, _influence(pairs, goodness), pairs.counts, levels)
+        upper, below, above = np.quantile(boot, [1 - alpha, (1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        lower, low, high = (2 * delta - float(q) for q in (upper, above, below))
+        if high - low <= slack:
+            no_pass = (
+                no_pass
+                or "resampling the cases does not move the difference; there is no spread to bound it by"
+            )
     return PairedEstimate(
         n=n,
         n_units=units,
         baseline=base,
         candidate=cand,
         delta=delta,
-        interval=Interval(low=low, high=high, level=LEVEL, method="paired bootstrap (BCa)"),
+        interval=Interval(low=low, high=high, level=LEVEL, method="paired bootstrap (basic)"),
         lower=lower,
-        lower_method="paired bootstrap (BCa)",
+        lower_method="paired bootstrap (basic)",
         p_drop=p_drop,
         p_gain=p_gain,
         test="paired approximate randomisation",
@@ -118,7 +129,7 @@ def paired_corpus(
         n_fixed=fixed,
         discordance=(regressed + fixed) / n,
         sd=spread * units**0.5,
-        no_pass_reason=too_few(changed, units, clustered=clustered),
+        no_pass_reason=no_pass,
         clustered=clustered,
     )
 
@@ -205,33 +216,3 @@ def _resampled(pairs: _Pairs, goodness: Aggregate, rng: np.random.Generator) -> 
             for weights in resampled_counts(pairs.counts, BOOTSTRAP_DRAWS, rng)
         ]
     )
-
-
-def _influence(pairs: _Pairs, goodness: Aggregate) -> NDArray[np.float64]:
-    """The difference with one unit of each distinct pair left out, shape (distinct,)."""
-    before, after = pairs.counts @ pairs.before, pairs.counts @ pairs.after
-    return goodness(after - pairs.after) - goodness(before - pairs.before)
-
-
-def _bca(
-    boot: NDArray[np.float64],
-    delta: float,
-    slack: float,
-    left_out: NDArray[np.float64],
-    counts: NDArray[np.int64],
-    levels: NDArray[np.float64],
-) -> tuple[float, ...]:
-    """Bias-corrected and accelerated quantiles of `boot` at `levels` (Efron and Tibshirani 1993, chapter 14).
-
-    `left_out` are leave-one-out values, each standing for `counts` units; they give the acceleration.
-    """
-    draws = boot.size
-    below = np.count_nonzero(boot < delta - slack) + np.count_nonzero(np.abs(boot - delta) <= slack) / 2
-    z0 = float(special.ndtri(np.clip(below / draws, 1 / (draws + 1), draws / (draws + 1))))
-    centred = float(left_out @ counts) / float(counts.sum()) - left_out
-    square = float(centred**2 @ counts)
-    acceleration = float(centred**3 @ counts) / (6 * square**1.5) if square > 0 else 0.0
-    z = z0 + special.ndtri(levels)
-    # The map turns back on itself past 1/acceleration, where no bootstrap distribution of any use lies.
-    adjusted = special.ndtr(z0 + z / np.maximum(1 - acceleration * z, 0.1))
-    return tuple(float(q) for q in np.quantile(boot, adjusted))

@@ -1,0 +1,306 @@
+"""paired_cases: what decides, on which data, and that nothing legal breaks it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from evalharness.core.estimates import PairedEstimate
+from evalharness.stats.paired import paired_cases
+
+Array = NDArray[np.float64]
+
+
+def _compare(
+    baseline: object,
+    candidate: object,
+    *,
+    binary: bool = False,
+    equal_repeats: bool = True,
+    clusters: list[str] | None = None,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> PairedEstimate:
+    return paired_cases(
+        np.array(baseline, dtype=np.float64),
+        np.array(candidate, dtype=np.float64),
+        binary=binary,
+        equal_repeats=equal_repeats,
+        clusters=clusters,
+        alpha=alpha,
+        rng=np.random.default_rng(seed),
+    )
+
+
+def _counts(both: int, regressed: int, fixed: int, neither: int) -> tuple[Array, Array]:
+    left = np.repeat([1.0, 1.0, 0.0, 0.0], [both, regressed, fixed, neither])
+    right = np.repeat([1.0, 0.0, 1.0, 0.0], [both, regressed, fixed, neither])
+    return left, right
+
+
+def _bounded(n: int, seed: int, shift: float = 0.0, changed: float = 0.5) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    left = rng.random(n)
+    moved = np.clip(left + rng.normal(shift, 0.2, n), 0, 1)
+    return left, np.where(rng.random(n) < changed, moved, left)
+
+
+def test_binary_cases_reduce_to_their_counts() -> None:
+    from scipy.stats import binom
+
+    left, right = _counts(700, 60, 30, 210)
+    got = _compare(left, right, binary=True)
+    assert (got.n, got.n_units, got.n_regressed, got.n_fixed) == (1000, 1000, 60, 30)
+    assert (got.baseline, got.candidate, got.delta) == (0.76, 0.73, -0.03)
+    assert got.discordance == 0.09
+    assert got.test == "mid-p McNemar"
+    assert got.interval.method == got.lower_method == "Tango score"
+    assert got.interval.low < got.lower < got.delta < got.interval.high
+    assert got.p_drop == pytest.approx(binom.sf(60, 90, 0.5) + binom.pmf(60, 90, 0.5) / 2)
+    assert got.sd == pytest.approx((right - left).std())
+    assert got.no_pass_reason is None
+
+
+def test_exactly_two_points_is_the_nearest_float_to_two_points() -> None:
+    assert _compare(*_counts(70, 7, 5, 18), binary=True).delta == -0.02
+
+
+def test_paired_t_matches_scipy() -> None:
+    from scipy.stats import ttest_rel
+
+    left, right = _bounded(150, 1, -0.05)
+    got = _compare(left, right)
+    assert got.test == "paired t"
+    assert got.p_drop == pytest.approx(ttest_rel(right, left, alternative="less").pvalue)
+    assert got.p_gain == pytest.approx(ttest_rel(right, left, alternative="greater").pvalue)
+    assert got.lower_method == "bootstrap-t"
+
+
+def test_small_samples_flip_signs_unless_repeats_differ() -> None:
+    left, right = _bounded(99, 2)
+    assert _compare(left, right).test == "sign-flip (mid-p)"
+    assert _compare(left, right, equal_repeats=False).test == "paired t"
+
+
+def test_bound_covers_like_the_t_bound_on_well_behaved_data() -> None:
+    from scipy.stats import ttest_rel
+
+    left, right = _bounded(400, 3, changed=1.0)
+    interval = ttest_rel(right, left).confidence_interval(0.95)
+    got = _compare(left, right)
+    width = interval.high - interval.low
+    assert got.interval.low == pytest.approx(interval.low, abs=0.06 * width)
+    assert got.interval.high == pytest.approx(interval.high, abs=0.06 * width)
+
+
+def test_few_changes_never_pass() -> None:
+    left = np.full(300, 0.5)
+    right = left.copy()
+    right[:9] += 0.25
+    assert _compare(left, right).no_pass_reason == (
+        "only 9 of 300 cases changed; a bound needs at least 10 changed cases"
+    )
+    right[9] += 0.25
+    assert _compare(left, right).no_pass_reason is None
+
+
+def test_a_change_by_one_amount_everywhere_never_passes_on_a_bound_without_width() -> None:
+    got = _compare(np.full(40, 0.5), np.full(40, 0.49))
+    assert got.no_pass_reason is not None
+    assert got.p_drop < 1e-3
+
+
+def test_rounding_noise_is_not_a_change() -> None:
+    left = np.full(50, 0.1 + 0.2)
+    got = _compare(left, np.full(50, 0.3))
+    assert (got.delta, got.n_regressed, got.n_fixed, got.p_drop, got.p_gain) == (0.0, 0, 0, 1.0, 1.0)
+
+
+def test_cluster_t_matches_the_cluster_robust_error_of_statsmodels() -> None:
+    import statsmodels.api as sm
+
+    rng = np.random.default_rng(4)
+    labels = [f"doc{i}" for i in rng.integers(0, 60, 500)]
+    left, right = _bounded(500, 5, -0.02)
+    codes = np.unique(labels, return_inverse=True)[1]
+    fit = sm.OLS(right - left, np.ones(500)).fit(
+        cov_type="cluster", cov_kwds={"groups": codes, "use_correction": False}
+    )
+    groups = codes.max() + 1
+    error = float(fit.bse[0]) * np.sqrt(groups / (groups - 1))
+    got = _compare(left, right, clusters=labels)
+    assert got.test == got.lower_method == "cluster t"
+    assert (got.clustered, got.n, got.n_units) == (True, 500, groups)
+    assert got.delta == pytest.approx(float(fit.params[0]))
+    assert got.sd == pytest.approx(error * np.sqrt(groups))
+    from scipy.stats import t
+
+    assert got.p_drop == pytest.approx(t.cdf(got.delta / error, groups - 1))
+    assert got.lower == pytest.approx(got.delta - t.ppf(0.95, groups - 1) * error)
+
+
+def test_few_clusters_flip_whole_clusters() -> None:
+    left, right = _counts(80, 24, 6, 10)
+    labels = [f"doc{i % 12}" for i in range(left.size)]
+    got = _compare(left, right, binary=True, clusters=labels)
+    assert (got.test, got.n_units) == ("cluster sign-flip (mid-p)", 12)
+    sums = np.bincount(np.arange(left.size) % 12, weights=right - left)
+    patterns = 1 - 2 * ((np.arange(2**12)[:, None] >> np.arange(12)) & 1)
+    null = patterns @ sums
+    assert got.p_drop == pytest.approx(np.mean(null < sums.sum()) + np.mean(null == sums.sum()) / 2)
+
+
+def test_too_few_clusters_say_so() -> None:
+    left, right = _counts(50, 20, 5, 25)
+    got = _compare(left, right, binary=True, clusters=[f"doc{i % 7}" for i in range(100)])
+    assert got.no_pass_reason is not None
+    assert "only 7 clusters; at least 8" in got.no_pass_reason
+    got = _compare(left, right, binary=True, clusters=["one"] * 100)
+    assert (got.n_units, got.p_drop) == (1, 0.25)
+    assert got.interval.low < got.delta < got.interval.high
+    assert got.no_pass_reason is not None
+
+
+def test_unchanged_clusters_do_not_pass_on_a_bound_without_width() -> None:
+    left, _ = _counts(50, 0, 0, 50)
+    got = _compare(left, left, binary=True, clusters=[f"doc{i // 5}" for i in range(100)])
+    assert (got.p_drop, got.p_gain, got.delta) == (1.0, 1.0, 0.0)
+    assert got.no_pass_reason is not None
+
+
+def test_clusters_of_one_case_are_no_clusters() -> None:
+    left, right = _counts(70, 7, 5, 18)
+    labels = [f"case{i}" for i in range(100)]
+    assert _compare(left, right, binary=True, clusters=labels) == _compare(left, right, binary=True)
+
+
+@pytest.mark.parametrize(
+    "left, right",
+    [
+        ([0.0], [0.0]),
+        ([0.0], [1.0]),
+        ([1.0], [0.0]),
+        ([0.5, 0.5], [0.5, 0.5]),
+        ([0.5, 0.5], [0.4, 0.4]),
+        ([0.0, 1.0], [1.0, 0.0]),
+        ([1.0] * 30, [0.0] * 30),
+        ([0.0] * 200, [1.0] * 200),
+        ([0.3] * 200, [0.3] * 199 + [0.9]),
+        ([1e-300] * 20, [2e-300] * 20),
+        ([1e9] * 20, [1e9 + i for i in range(20)]),
+    ],
+)
+@pytest.mark.parametrize("equal_repeats", [True, False])
+@pytest.mark.parametrize("clustered", [True, False])
+def test_degenerate_but_legal_data_gives_a_whole_estimate(
+    left: list[float], right: list[float], equal_repeats: bool, clustered: bool
+) -> None:
+    labels = [str(i // 2) for i in range(len(left))] if clustered else None
+    got = _compare(left, right, equal_repeats=equal_repeats, clusters=labels)
+    _assert_whole(got)
+    if got.interval.low == got.interval.high:
+        assert got.no_pass_reason is not None
+    if set(left) | set(right) <= {0.0, 1.0}:
+        _assert_whole(_compare(left, right, binary=True, clusters=labels))
+
+
+def _assert_whole(got: PairedEstimate) -> None:
+    for value in dataclasses.asdict(got).values():
+        if isinstance(value, float):
+            assert math.isfinite(value)
+    assert math.isfinite(got.interval.low)
+    assert got.interval.low <= got.delta <= got.interval.high or got.lower_method == "bootstrap-t"
+    assert got.interval.low <= got.lower
+    assert 0 < got.p_drop <= 1
+    assert 0 < got.p_gain <= 1
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"baseline": [], "candidate": []}, "no paired cases"),
+        ({"candidate": [0.1, float("nan"), 0.2]}, "candidate holds 1 NaN"),
+        ({"baseline": [0.1, float("inf"), 0.2]}, "baseline holds 1 NaN or infinite"),
+        ({"candidate": [0.1, 0.2]}, "one shape"),
+        ({"baseline": [[0.1]], "candidate": [[0.1]]}, "1-dimensional"),
+        ({"binary": True}, "only 0 and 1"),
+        ({"clusters": ["a"]}, "1 labels for 3 cases"),
+        ({"alpha": 0.5}, "alpha"),
+    ],
+)
+def test_bad_input_is_refused_in_a_sentence(change: dict[str, object], message: str) -> None:
+    arguments: dict[str, object] = {"baseline": [0.1, 0.5, 0.2], "candidate": [0.2, 0.5, 0.1]}
+    with pytest.raises(ValueError, match=message):
+        _compare(**(arguments | change))  # type: ignore[arg-type]
+
+
+pairs = st.lists(st.tuples(st.floats(0, 1, width=16), st.floats(0, 1, width=16)), min_size=1, max_size=130)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs, st.sampled_from(["binary", "bounded", "unequal", "clustered"]), st.integers(0, 99))
+def test_swapping_sides_negates_delta_and_swaps_the_tests(
+    values: list[tuple[float, float]], kind: str, seed: int
+) -> None:
+    left, right = np.array(values).T
+    binary = kind == "binary"
+    if binary:
+        left, right = np.round(left), np.round(right)
+    labels = [str(i % 11) for i in range(left.size)] if kind == "clustered" else None
+    options = {"binary": binary, "equal_repeats": kind != "unequal", "clusters": labels, "seed": seed}
+    there = _compare(left, right, **options)  # type: ignore[arg-type]
+    back = _compare(right, left, **options)  # type: ignore[arg-type]
+    _assert_whole(there)
+    assert back.delta == pytest.approx(-there.delta, abs=1e-12)
+    assert (back.p_drop, back.p_gain) == (pytest.approx(there.p_gain), pytest.approx(there.p_drop))
+    assert (back.n_regressed, back.n_fixed) == (there.n_fixed, there.n_regressed)
+    assert back.sd == pytest.approx(there.sd)
+    if there.lower_method != "bootstrap-t":
+        assert back.interval.low == pytest.approx(-there.interval.high, abs=1e-9)
+    shuffled = np.random.default_rng(seed).permutation(left.size)
+    if labels is not None:
+        options["clusters"] = [labels[i] for i in shuffled]
+    again = _compare(left[shuffled], right[shuffled], **options)  # type: ignore[arg-type]
+    assert again.p_drop == pytest.approx(there.p_drop)
+    assert again.lower == pytest.approx(there.lower, abs=1e-9)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_other_bounds() -> None:
+    left, right = _bounded(300, 6)
+    assert _compare(left, right, seed=1) == _compare(left, right, seed=1)
+    assert _compare(left, right, seed=1).lower != _compare(left, right, seed=2).lower
+
+
+def test_scale_carries_through() -> None:
+    left, right = _bounded(120, 7, -0.03)
+    small, large = _compare(left, right), _compare(left * 128, right * 128)
+    assert large.delta == pytest.approx(128 * small.delta)
+    assert large.lower == pytest.approx(128 * small.lower)
+    assert large.p_drop == pytest.approx(small.p_drop)
+
+
+def test_a_million_pairs_decide_within_two_seconds_of_cpu() -> None:
+    left, right = _bounded(1_000_000, 8)
+    start = time.process_time()
+    got = _compare(left, right)
+    taken = time.process_time() - start
+    assert got.no_pass_reason is None
+    assert got.lower == pytest.approx(got.delta - 1.645 * got.sd / 1000, abs=0.15 * got.sd / 1000)
+    start = time.process_time()
+    _compare(np.round(left), np.round(right), binary=True)
+    assert max(taken, time.process_time() - start) < 2.0
+
+
+def test_a_suite_of_twelve_metrics_decides_within_a_second_of_cpu() -> None:
+    data = [_bounded(1_000, seed) for seed in range(12)]
+    start = time.process_time()
+    for left, right in data:
+        _compare(left, right)
+    assert time.process_time() - start < 1.0
