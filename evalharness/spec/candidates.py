@@ -69,8 +69,8 @@ def load_candidate(path: Path, *, paths: PathPolicy, registry: Registry) -> Cand
     options, contents = provider_options(document, model, paths)
     if model.outputs is not None:
         outputs = resolve(document, ("outputs",), model.outputs, paths)
-        if outputs is not None and outputs.is_dir():
-            document.add(("outputs",), f"outputs: {model.outputs!r} is a folder, a JSONL file is needed")
+        if outputs is not None and not outputs.is_file():
+            document.add(("outputs",), f"outputs: {model.outputs!r} is not a file; a JSONL file is needed")
         elif outputs is not None:
             options["outputs"], contents["outputs"] = str(outputs), _content(document, ("outputs",), outputs)
     if model.target is not None:

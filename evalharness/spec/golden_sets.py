@@ -69,7 +69,7 @@ def read_folder(path: Path, *, paths: PathPolicy) -> Folder:
     if path.name in (CARD, CASES) and path.is_file():
         path = path.parent
     shown = paths.show(path)
-    missing = [name for name in (CARD, CASES) if not (path / name).exists()]
+    missing = [name for name in (CARD, CASES) if not (path / name).is_file()]
     if not path.is_dir() or len(missing) == 2:
         problem = Problem(
             "is not a golden set", shown, hint=f"a golden set is a folder with {CARD} and {CASES}"

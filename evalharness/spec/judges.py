@@ -81,7 +81,9 @@ def load_judge(path: Path, *, paths: PathPolicy, registry: Registry) -> JudgeSpe
             document.add(("prompt",), f"the prompt of a {model.mode} judge never shows {name!r}")
     labels: tuple[Label, ...] = ()
     calibration = resolve(document, ("calibration",), model.calibration, paths)
-    if calibration is not None:
+    if calibration is not None and not calibration.is_file():
+        document.add(("calibration",), f"calibration: {model.calibration!r} is not a file")
+    elif calibration is not None:
         labels = _read_labels(document, calibration, paths.show(calibration), model.mode)
     options, contents = provider_options(document, model, paths)
     document.finish()

@@ -18,8 +18,8 @@ from evalharness.plugins import Registry
 from evalharness.spec.candidates import resolve
 from evalharness.spec.cases import BadLine, parse_json
 from evalharness.spec.checking import check, part
-from evalharness.spec.golden_sets import load_golden_set
-from evalharness.spec.judges import load_judge
+from evalharness.spec.golden_sets import CARD, CASES, load_golden_set
+from evalharness.spec.judges import JUDGE, load_judge
 from evalharness.spec.models import RECORDED_NAME, SCORER_NAME, EvalFile, GateFile, SuiteFile
 from evalharness.spec.reader import (
     MAX_BYTES,
@@ -159,8 +159,17 @@ class _Loader:
             return None
         return EvalSpec(id=item.id, golden_set=golden_set, scorers=tuple(specs), judge=judge)
 
-    def golden_set(self, loc: Loc, text: str) -> GoldenSet | None:
+    def folder(self, loc: Loc, text: str, names: Sequence[str]) -> Path | None:
+        """The folder that `text` names. A link inside it leads no further than a path in the suite may."""
         found = resolve(self.document, loc, text, self.paths)
+        if found is None:
+            return None
+        links = [name for name in names if (found / name).is_symlink()]
+        inside = [resolve(self.document, loc, f"{text.rstrip('/')}/{name}", self.paths) for name in links]
+        return None if None in inside else found
+
+    def golden_set(self, loc: Loc, text: str) -> GoldenSet | None:
+        found = self.folder(loc, text, (CARD, CASES))
         if found is None:
             return None
         if found not in self.sets:
@@ -179,7 +188,7 @@ class _Loader:
     def judge(self, loc: Loc, item: EvalFile) -> str | None:
         assert item.judge is not None
         self.metrics[f"{item.id}/judge"] = None
-        found = resolve(self.document, loc, item.judge, self.paths)
+        found = self.folder(loc, item.judge, (JUDGE,))
         if found is None:
             return None
         try:

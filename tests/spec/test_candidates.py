@@ -193,7 +193,7 @@ limits: {concurrency: 0}
         (OPENAI + "repeats: 0\n", "greater than or equal to 1"),
         (OPENAI + "limits: {max_cost_usd: 5}\n", "limits.max_cost_usd needs `price`"),
         (OPENAI + "api: chats\n", "'chats' is not one of chat, completions; did you mean chat?"),
-        (CANDIDATE.replace("./out.jsonl", "./set"), "is a folder, a JSONL file is needed"),
+        (CANDIDATE.replace("./out.jsonl", "./set"), "is not a file; a JSONL file is needed"),
         (CANDIDATE.replace("./out.jsonl", "./ot.jsonl"), "did you mean ./out.jsonl?"),
     ],
 )
@@ -202,7 +202,7 @@ def test_refused(project: Project, failing: Failing, text: str, message: str) ->
     assert any(message in str(problem) for problem in problems), [str(p) for p in problems]
 
 
-KEY = "sk-proj-abcdefghijklmnopqrstuvwx"
+KEY = "sk-proj-abcdefghijklmnopqrstuv4wx"
 
 
 @pytest.mark.parametrize(
@@ -238,3 +238,7 @@ def test_prompt_files_are_checked_with_their_own_lines(project: Project, failing
 
 def test_text_that_only_looks_a_little_like_a_path_is_text(project: Project) -> None:
     assert load(project, OPENAI + "prompt: {system: 'Read notes.md'}\n").prompt.system == "Read notes.md"
+
+
+def test_words_that_only_start_like_a_key_are_fine(project: Project) -> None:
+    assert load(project, OPENAI.replace("name: c", "name: sk-learn-based-classifier, risk-adjusted"))

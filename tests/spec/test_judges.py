@@ -72,7 +72,7 @@ def test_digest_covers_the_judge_and_not_its_labels(project: Project) -> None:
         (JUDGE.replace("2026-01-01", "latest"), "is not pinned"),
         (JUDGE.replace("criteria: [Is it right?]\n", ""), "the key 'criteria' is missing"),
         (JUDGE.replace("openai", "opnai"), "unknown provider 'opnai'; did you mean openai?"),
-        (JUDGE + "api_key_env: sk-abcdefghijklmnopqrstuv\n", "looks like an API key"),
+        (JUDGE + "api_key_env: sk-abcdefghijklmnopqrstuv1\n", "looks like an API key"),
         (JUDGE + "prompt: ./promt.md\n", "did you mean ./prompt.md?"),
         (JUDGE + "calibration: ./gone.jsonl\n", "'./gone.jsonl' does not exist"),
     ],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from evalharness.content import PathPolicy
 from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored
@@ -295,3 +298,22 @@ def test_an_unlocked_golden_set_is_a_warning(project: Project) -> None:
     (warning,) = suite_warnings(load(project))
     assert "golden set set is not locked" in warning
     assert "evalharness golden lock set" in warning
+
+
+def test_links_inside_a_golden_set_do_not_lead_out(
+    project: Project, failing: Failing, tmp_path: Path
+) -> None:
+    project.root = project.root / "inner"
+    project.paths = PathPolicy(project.root)
+    project.cases([{"id": "a", "input": "one", "target": "x"}])
+    (project.root / "set" / "cases.jsonl").unlink()
+    (project.root / "set" / "cases.jsonl").symlink_to(tmp_path / "set" / "cases.jsonl")
+    (problem,) = failing(lambda: load(project))
+    assert (problem.file, problem.line) == ("suite.yaml", 4)
+    assert "leads out of the working directory" in problem.message
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(project: Project, failing: Failing) -> None:
+    (project.root / "set" / "cases.jsonl").unlink()
+    os.mkfifo(project.root / "set" / "cases.jsonl")
+    assert "set: has no cases.jsonl" in str(failing(lambda: load(project))[0])

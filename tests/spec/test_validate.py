@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -176,6 +179,22 @@ def test_scaffold_outputs_answer_every_case(tmp_path: Path) -> None:
         candidate = load_candidate(tmp_path / f"{name}.yaml", paths=paths, registry=registry)
         rows = Path(candidate.options["outputs"]).read_text().splitlines()
         assert {yaml.safe_load(row)["id"] for row in rows} == ids
+
+
+def test_scaffold_compares_at_once(tmp_path: Path) -> None:
+    scaffold(tmp_path)
+    command = [sys.executable, "-m", "evalharness", "compare", "base.yaml", "candidate.yaml"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "kind/exact_match regressed" in done.stdout
 
 
 def test_scaffold_overwrites_nothing(tmp_path: Path) -> None:
