@@ -199,8 +199,8 @@ def _prompt(document: Document, model: PromptFile, paths: PathPolicy) -> Prompt:
 
 
 def _is_local(text: str, document: Document, paths: PathPolicy) -> bool:
-    """Whether a model or adapter is a path: written as one, or an existing folder (hub ids look like `org/name`)."""
-    if text.startswith(("./", "../", "/")):
+    """Whether a model or adapter is a path: written as one, or an existing folder. A hub id is `org/name`."""
+    if text.startswith(("./", "../", "/")) or text.count("/") > 1:
         return True
     try:
         paths.resolve(text, document.path)

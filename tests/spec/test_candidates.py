@@ -194,6 +194,7 @@ limits: {concurrency: 0}
         (OPENAI + "limits: {max_cost_usd: 5}\n", "limits.max_cost_usd needs `price`"),
         (OPENAI + "api: chats\n", "'chats' is not one of chat, completions; did you mean chat?"),
         (CANDIDATE.replace("./out.jsonl", "./set"), "is not a file; a JSONL file is needed"),
+        ("name: c\nprovider: transformers\nmodel: a/b/c\n", "c.yaml:3: 'a/b/c' does not exist"),
         (CANDIDATE.replace("./out.jsonl", "./ot.jsonl"), "did you mean ./out.jsonl?"),
     ],
 )
