@@ -54,7 +54,7 @@ def golden_inputs(folder: Path = GOLDEN) -> set[str]:
 class Corpus:
     """An endless, seeded stream of training pairs in the proportions of a mixture."""
 
-    def __init__(self, seed: int, forbidden: set[str]):
+    def __init__(self, seed: int, forbidden: set[str], extra_extraction: str | None = None):
         self.random = Random(seed)
         self.forbidden = forbidden
         self.refused = 0
@@ -63,6 +63,8 @@ class Corpus:
         self.answers = _load("phrases/answers.yaml")
         self.extraction = _load("phrases/extraction.yaml")
         self.words = _load("phrases/words.yaml")
+        if extra_extraction:
+            _extend(self.extraction, _load(extra_extraction))
         self.products = list(self.company["products"])
         self.facts = list(self._facts())
 
@@ -206,6 +208,15 @@ class Corpus:
 
 def _load(name: str) -> dict[str, Any]:
     return yaml.safe_load((HERE / name).read_text("utf-8"))
+
+
+def _extend(grammar: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add the phrases of `more` to the lists of the same name."""
+    for name, phrases in more.items():
+        if isinstance(phrases, dict):
+            _extend(grammar[name], phrases)
+        else:
+            grammar[name].extend(phrases)
 
 
 def _third_person(text: str, random: Random) -> str:

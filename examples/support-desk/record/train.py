@@ -63,12 +63,15 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> PreTrainedTokenize
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerFast, template: str, examples: list[Example]
+    tokenizer: PreTrainedTokenizerFast, prompt: str, examples: list[Example]
 ) -> list[tuple[list[int], list[int]]]:
     """Token ids and, beside them, 1 where the assistant speaks."""
     chats = [
         [
-            {"role": "user", "content": template.format(task=example.task, input=example.input)},
+            {
+                "role": "user",
+                "content": prompt.replace("{{ task }}", example.task).replace("{{ input }}", example.input),
+            },
             {"role": "assistant", "content": example.output},
         ]
         for example in examples
@@ -141,7 +144,7 @@ def make(name: str, config: dict[str, Any], build: Path) -> None:
     settings = config["models"][name]
     seed = config["seed"] + list(config["models"]).index(name)
     torch.manual_seed(seed)
-    corpus = Corpus(seed, golden_inputs())
+    corpus = Corpus(seed, golden_inputs(), settings.get("extra_extraction"))
     examples = list(corpus.examples(settings["mixture"], settings["steps"] * settings["batch_size"]))
     print(
         f"{name}: {len(examples)} training pairs, {corpus.refused} refused because a golden set holds them",
@@ -166,7 +169,8 @@ def make(name: str, config: dict[str, Any], build: Path) -> None:
             )
         )
     print(f"{name}: {sum(weight.numel() for weight in model.parameters()):,} parameters", flush=True)
-    coded = encode(tokenizer, config["template"], examples)
+    prompt = yaml.safe_load((HERE / config["prompt"]).read_text("utf-8"))["prompt"]["user"]
+    coded = encode(tokenizer, prompt, examples)
     stream = batches(coded, settings["batch_size"], tokenizer.pad_token_id, Random(seed))
     train(model, stream, settings, name)
     model.save_pretrained(build / name)
