@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 
@@ -22,38 +22,84 @@ LONGEST_WAIT_S: Final = 300.0
 """A server that asks for a longer wait than this is treated as unavailable."""
 BREAK_AFTER: Final = 10
 """Endpoint failures in a row, each after all its retries, that stop a run."""
+DEADLINE_GRACE_S: Final = 5.0
+"""A provider holds `timeout_s` itself; one that overruns it by this much is cut off."""
+_RECORDED_AT_ONCE: Final = 1000
 
 _KINDS: Final = frozenset(get_args(FailureKind))
 _ENDPOINT_KINDS: Final = frozenset({"timeout", "rate_limited", "server", "connection", "bad_response"})
+_BUSY_KINDS: Final = frozenset({"rate_limited", "server"})
 
 
 @dataclass(slots=True)
 class Spending:
-    """Calls, tokens and money of this execution (cached and resumed attempts cost nothing and are not in it)."""
+    """Calls, tokens and money of this execution (cached and resumed attempts cost nothing now and are not in it).
+
+    `earlier_input_tokens` and `earlier_output_tokens` are what earlier executions of the same run used: caps hold for
+    the run, however often it is resumed.
+    """
 
     price: Price | None
+    earlier_input_tokens: int = 0
+    earlier_output_tokens: int = 0
     calls: int = 0
     tries: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    usage_known: int = 0
     usage_unknown: int = 0
     failures: Counter[str] = field(default_factory=Counter)
 
     @property
     def usd(self) -> float | None:
-        """Money spent, None where no price was stated."""
+        """Money spent now, None where no price was stated."""
         if self.price is None:
             return None
         return cost_usd(self.price, self.input_tokens, self.output_tokens)
 
+    @property
+    def run_usd(self) -> float:
+        """Money of the whole run, 0.0 where no price was stated."""
+        if self.price is None:
+            return 0.0
+        return cost_usd(
+            self.price,
+            self.earlier_input_tokens + self.input_tokens,
+            self.earlier_output_tokens + self.output_tokens,
+        )
+
+    @property
+    def run_tokens(self) -> int:
+        """Tokens of the whole run, in and out."""
+        return (
+            self.earlier_input_tokens + self.earlier_output_tokens + self.input_tokens + self.output_tokens
+        )
+
     def add(self, response: Response) -> None:
         """Account for one answer."""
-        usage = response.usage
-        if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+        tokens_in, tokens_out, known = tokens_of(response)
+        self.input_tokens += tokens_in
+        self.output_tokens += tokens_out
+        if known:
+            self.usage_known += 1
+        else:
             self.usage_unknown += 1
-        if usage is not None:
-            self.input_tokens += usage.input_tokens or 0
-            self.output_tokens += usage.output_tokens or 0
+
+    def add_earlier(self, responses: Iterable[Response]) -> None:
+        """Account for answers that an earlier execution of the run paid for."""
+        for response in responses:
+            tokens_in, tokens_out, _ = tokens_of(response)
+            self.earlier_input_tokens += tokens_in
+            self.earlier_output_tokens += tokens_out
+
+
+def tokens_of(response: Response) -> tuple[int, int, bool]:
+    """Tokens in, tokens out (0 where unknown), and whether both are known."""
+    usage = response.usage
+    if usage is None:
+        return 0, 0, False
+    known = usage.input_tokens is not None and usage.output_tokens is not None
+    return usage.input_tokens or 0, usage.output_tokens or 0, known
 
 
 def cost_usd(price: Price, input_tokens: int, output_tokens: int) -> float:
@@ -62,7 +108,10 @@ def cost_usd(price: Price, input_tokens: int, output_tokens: int) -> float:
 
 
 class Execution:
-    """One pass over requests against one provider. `sink` gets every attempt as it arrives."""
+    """One pass over requests against one provider. `sink` gets every attempt as it arrives.
+
+    `answered_before` is the number of answers the run already has: a run that has answers may end with failures only.
+    """
 
     def __init__(
         self,
@@ -72,6 +121,8 @@ class Execution:
         sink: Callable[[Request, Attempt], None],
         note: Callable[[str], None],
         rng: np.random.Generator,
+        *,
+        answered_before: int = 0,
     ) -> None:
         self._provider = provider
         self._limits = limits
@@ -79,11 +130,15 @@ class Execution:
         self._note = note
         self._rng = rng
         self.spending = Spending(price)
+        self._answered_before = answered_before
         self._succeeded = 0
         self._in_a_row = 0
-        # `_stop` lets calls under way finish (they are paid for); `_halt` cuts them off
-        self._stop: EvalHarnessError | None = None
-        self._halt = asyncio.Event()
+        self._last_success = float("-inf")
+        self._stop: Exception | None = None
+        # `_stopping` lets calls under way finish (they are paid for); `_halted` cuts them off
+        self._stopping = asyncio.Event()
+        self._halted = asyncio.Event()
+        self._calling: set[asyncio.Task[Any] | None] = set()
         self._last_failure: CallError | None = None
 
     async def run(self, requests: Sequence[Request]) -> None:
@@ -94,94 +149,165 @@ class Execution:
                 answer). BudgetError: a cap was reached. Everything collected has reached the sink before.
         """
         if self._provider.recorded:
-            for request in requests:
-                await self._ask_recorded(request)
+            await self._read(requests)
+            return
+        if not requests:
             return
         throttle = Throttle(self._limits.concurrency, self._limits.requests_per_minute)
         queue = iter(requests)
-        workers = min(self._limits.concurrency, len(requests))
-        tasks = [asyncio.create_task(self._work(queue, throttle)) for _ in range(workers)]
-        halt = asyncio.create_task(self._halt.wait())
+        workers = [
+            asyncio.create_task(self._work(queue, throttle))
+            for _ in range(min(self._limits.concurrency, len(requests)))
+        ]
+        everyone = asyncio.create_task(_all(workers))
+        stopping = asyncio.create_task(self._stopping.wait())
+        halted = asyncio.create_task(self._halted.wait())
         try:
-            pending: set[asyncio.Task[object]] = {halt, *tasks}
-            while len(pending) > 1 and not halt.done():
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for task in done - {halt}:
-                    task.result()
+            await asyncio.wait((everyone, stopping, halted), return_when=asyncio.FIRST_COMPLETED)
+            for worker in workers:
+                if worker not in self._calling:
+                    worker.cancel()  # no effect on those that are done; the others only wait for a turn or a retry
+            await asyncio.wait((everyone, halted), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (halt, *tasks):
+            tasks = (everyone, stopping, halted, *workers)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(halt, *tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         if self._stop is not None:
             raise self._stop
-        if requests and not self._succeeded:
-            raise ProviderError(
-                f"not one of {len(requests)} calls got an answer ({_counted(self.spending.failures)}); "
-                f"last: {self._last_failure}; check the endpoint and run the same command again"
-            )
+        self._check_answers(len(requests))
 
-    async def _ask_recorded(self, request: Request) -> None:
-        try:
-            outcome: Response | Failure = await self._provider.complete(
-                request, timeout_s=self._limits.timeout_s
-            )
-        except CallError as error:
-            outcome = _failure(error, 1)
-        self._sink(request, _attempt(request, outcome))
+    def _check_answers(self, asked: int) -> None:
+        failures = self.spending.failures
+        # Cases that always fail must not make a run unusable that has answers, but a dead endpoint must.
+        if self._succeeded or (self._answered_before and failures.keys() - {"connection"}):
+            return
+        raise ProviderError(
+            f"not one of {asked} calls got an answer ({_counted(failures)}); last: {self._last_failure}; "
+            "what was collected before is kept; check the endpoint and run the same command again"
+        )
+
+    async def _read(self, requests: Sequence[Request]) -> None:
+        for number, request in enumerate(requests, 1):
+            try:
+                outcome: Response | Failure = await self._provider.complete(
+                    request, timeout_s=self._limits.timeout_s
+                )
+            except CallError as error:
+                outcome = _failure(error, 1)
+            except EvalHarnessError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the case keeps the reason
+                outcome = _failure(_raised(error), 1)
+            self._sink(request, _attempt(request, outcome))
+            if number % _RECORDED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # so that Ctrl-C is heard: reading never waits by itself
 
     async def _work(self, queue: Iterator[Request], throttle: Throttle) -> None:
-        for request in queue:
-            self._check_caps()
-            if self._stop is not None:
-                return
-            outcome = await self._ask(request, throttle)
-            if outcome is None:
-                return
-            self._sink(request, _attempt(request, outcome))
+        try:
+            for request in queue:
+                self._check_caps()
+                if self._stop is not None:
+                    return
+                outcome = await self._ask(request, throttle)
+                if outcome is None:
+                    return
+                self._sink(request, _attempt(request, outcome))
+        except Exception as error:  # noqa: BLE001 - handed to `run`, which raises it once every worker has ended
+            self._end(error, at_once=True)
+
+    def _end(self, error: Exception, *, at_once: bool) -> None:
+        """End the run with `error`, the first one given. Calls under way may finish unless `at_once`."""
+        self._stop = self._stop or error
+        self._stopping.set()
+        if at_once:
+            self._halted.set()
 
     def _check_caps(self) -> None:
         spent, limits = self.spending, self._limits
-        if limits.max_cost_usd is not None and (spent.usd or 0.0) >= limits.max_cost_usd:
-            self._stop = BudgetError(
-                f"the spend cap of ${limits.max_cost_usd:g} is reached (${spent.usd or 0.0:.4f} spent, "
-                f"{spent.calls} calls); what was collected is kept; raise limits.max_cost_usd and run again to resume"
+        if limits.max_cost_usd is None and limits.max_tokens_total is None:
+            return
+        if limits.max_cost_usd is not None and spent.run_usd >= limits.max_cost_usd:
+            error = (
+                f"the spend cap of ${limits.max_cost_usd:g} is reached (${spent.run_usd:.4f} spent); "
+                "what was collected is kept; raise limits.max_cost_usd and run again to resume"
             )
-        total = spent.input_tokens + spent.output_tokens
-        if limits.max_tokens_total is not None and total >= limits.max_tokens_total:
-            self._stop = BudgetError(
-                f"the cap of {limits.max_tokens_total} tokens is reached ({total} used, {spent.calls} calls); "
+        elif limits.max_tokens_total is not None and spent.run_tokens >= limits.max_tokens_total:
+            error = (
+                f"the cap of {limits.max_tokens_total} tokens is reached ({spent.run_tokens} used); "
                 "what was collected is kept; raise limits.max_tokens_total and run again to resume"
             )
+        elif spent.usage_unknown and not spent.usage_known:
+            error = (
+                "a cap is set and the endpoint does not say how many tokens its answers took, so the cap cannot be "
+                "held; what was collected is kept; remove limits.max_cost_usd and limits.max_tokens_total to go on"
+            )
+        else:
+            return
+        self._end(BudgetError(error), at_once=False)
 
     async def _ask(self, request: Request, throttle: Throttle) -> Response | Failure | None:
         """One request with its retries. None: the run was stopped meanwhile and this request stays open."""
         tries = 0
+        first: float | None = None
         while True:
             await throttle.acquire()
+            began = throttle.now()
+            first = began if first is None else first
             try:
                 if self._stop is not None:
                     return None
                 tries += 1
                 self.spending.tries += 1
-                response = await self._provider.complete(request, timeout_s=self._limits.timeout_s)
-            except CallError as error:
-                failure = error
-            else:
+                outcome = await self._try(request)
+            finally:
+                throttle.release()
+            if isinstance(outcome, Response):
                 throttle.succeeded()
                 self._succeeded += 1
                 self._in_a_row = 0
+                self._last_success = throttle.now()
                 self.spending.calls += 1
-                self.spending.add(response)
-                return response
-            finally:
-                throttle.release()
-            self._last_failure = failure
-            wait = self._wait(failure, tries)
+                self.spending.add(outcome)
+                return outcome
+            self._last_failure = outcome
+            wait = self._wait(outcome, tries)
+            if outcome.retryable and outcome.kind in _BUSY_KINDS:
+                pause = min(outcome.retry_after_s or 0.0, LONGEST_WAIT_S) if wait is not None else 0.0
+                if throttle.refused(pause, began):
+                    self._note(f"{outcome}; now {throttle.limit} calls at once")
             if wait is None:
-                return self._give_up(failure, tries)
-            if failure.kind in ("rate_limited", "server") and throttle.refused(failure.retry_after_s or 0.0):
-                self._note(f"{failure}; now {throttle.limit} calls at once")
+                return self._give_up(outcome, tries, first)
+            if self._stop is not None:
+                return None
             await asyncio.sleep(wait)
+
+    async def _try(self, request: Request) -> Response | CallError:
+        """One call, every outcome typed. A provider of a third party may do anything but end the run."""
+        limit = self._limits.timeout_s
+        task = asyncio.current_task()
+        self._calling.add(task)
+        try:
+            async with asyncio.timeout(limit + DEADLINE_GRACE_S):
+                response: Any = await self._provider.complete(request, timeout_s=limit)
+        except CallError as error:
+            return error
+        except EvalHarnessError:
+            raise
+        except TimeoutError:
+            return CallError("timeout", f"no complete answer within {limit:g} s", retryable=True)
+        except asyncio.CancelledError:
+            if task is None or task.cancelling():
+                raise
+            return CallError("connection", "the provider cancelled the call itself", retryable=True)
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the case keeps the reason
+            return _raised(error)
+        finally:
+            self._calling.discard(task)
+        if isinstance(response, Response) and isinstance(response.text, str):
+            return response
+        what = "a response without text" if isinstance(response, Response) else type(response).__name__
+        return CallError("bad_response", f"the provider returned {what}, not a Response")
 
     def _wait(self, failure: CallError, tries: int) -> float | None:
         """Seconds before the next try, None when there is to be none.
@@ -198,25 +324,36 @@ class Execution:
         delay = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** (tries - 1))
         return float(delay * self._rng.uniform(0.5, 1.0))
 
-    def _give_up(self, failure: CallError, tries: int) -> Failure | None:
+    def _give_up(self, failure: CallError, tries: int, began: float) -> Failure | None:
         self.spending.calls += 1
         self.spending.failures[failure.kind] += 1
         if failure.fatal:
-            self._halt.set()
-            self._stop = self._stop or ProviderError(
-                f"{failure}; every further call would fail the same way, so the run stopped; "
-                "what was collected is kept; mend it and run the same command again"
+            self._end(
+                ProviderError(
+                    f"{failure}; every further call would fail the same way, so the run stopped; "
+                    "what was collected is kept; mend it and run the same command again"
+                ),
+                at_once=True,
             )
             return None
-        if failure.kind in _ENDPOINT_KINDS:
+        # Retries make failures arrive late and together: only a request begun after the last success says that the
+        # endpoint is down now.
+        if failure.kind in _ENDPOINT_KINDS and began > self._last_success:
             self._in_a_row += 1
             if self._in_a_row >= BREAK_AFTER:
-                self._halt.set()
-                self._stop = self._stop or ProviderError(
-                    f"{self._in_a_row} calls in a row failed after {tries} tries each; last: {failure}; "
-                    "what was collected is kept; run the same command again to resume"
+                self._end(
+                    ProviderError(
+                        f"{self._in_a_row} calls in a row failed for good; last, after {tries} "
+                        f"{'try' if tries == 1 else 'tries'}: {failure}{_asked_wait(failure)}; "
+                        "what was collected is kept; run the same command again to resume"
+                    ),
+                    at_once=True,
                 )
         return _failure(failure, tries)
+
+
+async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
+    await asyncio.wait(tasks)
 
 
 def _attempt(request: Request, outcome: Response | Failure) -> Attempt:
@@ -225,9 +362,20 @@ def _attempt(request: Request, outcome: Response | Failure) -> Attempt:
     )
 
 
+def _raised(error: Exception) -> CallError:
+    return CallError("bad_response", f"the provider raised {type(error).__name__}: {str(error)[:200]}")
+
+
 def _failure(error: CallError, tries: int) -> Failure:
     kind = error.kind if error.kind in _KINDS else "bad_response"
-    return Failure(kind=kind, message=str(error), tries=tries)  # type: ignore[arg-type]
+    return Failure(kind=kind, message=str(error) + _asked_wait(error), tries=tries)  # type: ignore[arg-type]
+
+
+def _asked_wait(error: CallError) -> str:
+    wait = error.retry_after_s
+    if wait is None or wait <= LONGEST_WAIT_S:
+        return ""
+    return f" (it asks to wait {wait:.0f} s; the longest wait is {LONGEST_WAIT_S:.0f} s)"
 
 
 def _counted(counts: Counter[str]) -> str:

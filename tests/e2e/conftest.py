@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -12,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from evalharness.cli.main import run
+from tests.servers.fixture import _model_server_process, model_server
+
+__all__ = ["_model_server_process", "model_server"]
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,17 @@ class Project:
                 side, [{"id": f"q{i}", "output": f"t{i}" if right(i, side) else "wrong"} for i in range(n)]
             )
 
-    def run(self, *arguments: str, check: int | None = None, env: Mapping[str, str] | None = None) -> Done:
-        """`evalharness …` in the project's folder, as its own process."""
+    def run(self, *arguments: str, check: int | None = None) -> Done:
+        """`evalharness …` in the project's folder. In this process: starting one costs more than the work."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.chdir(self.root), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(list(arguments))
+        return self._done(Done(code, out.getvalue(), err.getvalue()), check)
+
+    def process(
+        self, *arguments: str, check: int | None = None, env: Mapping[str, str] | None = None
+    ) -> Done:
+        """`evalharness …` as its own process, exactly as a shell runs it."""
         done = subprocess.run(
             [sys.executable, "-m", "evalharness", *arguments],
             cwd=self.root,
@@ -95,10 +111,14 @@ class Project:
             timeout=120,
             env={**os.environ, **(env or {})},
         )
-        assert "Traceback" not in done.stderr, done.stderr
+        return self._done(Done(done.returncode, done.stdout, done.stderr), check)
+
+    @staticmethod
+    def _done(done: Done, check: int | None) -> Done:
+        assert "Traceback" not in done.err, done.err
         if check is not None:
-            assert done.returncode == check, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return Done(done.returncode, done.stdout, done.stderr)
+            assert done.code == check, f"exit {done.code}\n{done.out}\n{done.err}"
+        return done
 
     def compare(self, *extra: str, check: int | None = None) -> tuple[Done, dict[str, Any]]:
         """`compare base.yaml cand.yaml --out out`, and the comparison.json it wrote."""
