@@ -1,0 +1,43 @@
+"""Output and tables in the documents are what the code prints. `python tests/docs/refresh.py` writes them again."""
+
+from __future__ import annotations
+
+import refresh
+import simulate
+import support
+
+REFRESH = "run: python tests/docs/refresh.py"
+
+
+def shown(key: tuple[str, str, str]) -> str:
+    name, kind, region = key
+    return support.region(support.read(name), kind, region)
+
+
+def test_the_simulation_tables() -> None:
+    for key in (("docs/gate.md", "table", "simulation"), ("README.md", "table", "simulation")):
+        assert shown(key) == refresh.REGIONS[key](), REFRESH
+
+
+def test_the_simulation_keeps_the_promises_of_the_gate() -> None:
+    for cases in simulate.CASES:
+        assert simulate.simulate(cases, 0.0).regression <= 0.055
+        assert simulate.simulate(cases, -simulate.MARGIN).proven <= 0.055
+
+
+def test_claims_about_the_simulation() -> None:
+    """The figures that README, gate.md and the decisions repeat in words."""
+    unchanged, dropped = simulate.simulate(200, 0.0), simulate.simulate(200, -0.02)
+    assert f"{unchanged.naive:.0%}" == "21%"
+    assert f"{1 - dropped.regression:.0%}" == "80%"
+    assert f"{dropped.proven:.0%}" == "5%"
+
+
+def test_the_output_of_the_demo() -> None:
+    key = ("README.md", "output", "demo")
+    assert shown(key) == refresh.REGIONS[key](), REFRESH
+
+
+def test_the_example_of_comparison_json() -> None:
+    key = ("docs/comparison-json.md", "output", "comparison")
+    assert shown(key) == refresh.REGIONS[key](), REFRESH
