@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_FENCE = re.compile(r"<!-- file: (?P<name>[^ ]+) -->\n+```[a-z]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"<!-- file: (?P<name>[^ ]+) -->\n+```[a-z]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 _REGION = r"<!-- {kind}: {name} -->\n(?P<body>.*?)<!-- /{kind} -->"
 
 

@@ -42,7 +42,13 @@ def write_project(folder: Path) -> None:
     (folder / "golden_set").mkdir()
     (folder / "golden_set/card.yaml").write_text('name: sums\nversion: "1"\ntask: Add.\n')
     cases = [
-        {"id": f"c{i}", "input": f"{i} + 1", "target": str(i + 1), "tags": {"kind": "plain"}, "critical": i == 3}
+        {
+            "id": f"c{i}",
+            "input": f"{i} + 1",
+            "target": str(i + 1),
+            "tags": {"kind": "plain"},
+            "critical": i == 3,
+        }
         for i in range(120)
     ]
     lines("golden_set/cases.jsonl", cases, folder)
@@ -133,7 +139,8 @@ def test_every_scorer_is_documented(name: str) -> None:
 
 def test_every_provider_is_documented_with_the_keys_it_takes() -> None:
     rows = {
-        re.sub(r"[\[\]`]|\(.*\)", "", row[0]): row for row in table_rows(read("docs/providers.md").split("\n## ")[0])
+        re.sub(r"[\[\]`]|\(.*\)", "", row[0]): row
+        for row in table_rows(read("docs/providers.md").split("\n## ")[0])
     }
     rows.pop("provider")
     assert set(rows) == set(BUILTINS["providers"])

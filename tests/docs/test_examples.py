@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from support import ROOT, documents, evalharness, files_in, read, write_files
 
-WITH_FILES = [p for p in documents() if any(n.endswith(".yaml") for n in files_in(p.read_text(encoding="utf-8")))]
+WITH_FILES = [
+    p for p in documents() if any(n.endswith(".yaml") for n in files_in(p.read_text(encoding="utf-8")))
+]
 PLUGINS = "docs/plugins.md"
 
 
@@ -19,7 +21,10 @@ def test_documents_hold_examples() -> None:
     assert {"README.md", "docs/providers.md", PLUGINS} <= names
 
 
-@pytest.mark.parametrize("path", [p for p in WITH_FILES if p.name != "plugins.md"], ids=lambda p: p.name)
+# files.md is the matter of tests/spec, plugins.md of the tests below.
+@pytest.mark.parametrize(
+    "path", [p for p in WITH_FILES if p.name not in ("plugins.md", "files.md")], ids=lambda p: p.name
+)
 def test_example_files_validate(path: Path, tmp_path: Path) -> None:
     written = write_files(path.read_text(encoding="utf-8"), tmp_path)
     given = [str(p.relative_to(tmp_path)) for p in written if p.suffix == ".yaml"]
@@ -48,7 +53,11 @@ def test_the_readme_example_decides_once_answers_are_there(tmp_path: Path) -> No
     done = evalharness("compare", "base.yaml", "candidate.yaml", "--json", cwd=tmp_path)
     verdict = json.loads(done.stdout)
     # mail-2 is critical, passed and now fails.
-    assert (done.returncode, verdict["verdict"], verdict["critical_failures"]) == (1, "regression", ["mail-2"])
+    assert (done.returncode, verdict["verdict"], verdict["critical_failures"]) == (
+        1,
+        "regression",
+        ["mail-2"],
+    )
 
 
 def test_the_rag_function_of_the_providers_page_answers(tmp_path: Path) -> None:
