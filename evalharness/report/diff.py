@@ -12,7 +12,7 @@ from evalharness.report.text import excerpt, first_difference
 SHOWN: Final = 1500
 """Characters of each text shown at most."""
 _LEAD: Final = 160
-_PAIR_WORK: Final = 120_000
+_PAIR_WORK: Final = 160_000
 _TOKENS = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
 
 
@@ -40,7 +40,7 @@ class Effort:
     Counted in work, not in seconds, so that the same verdict always renders to the same bytes.
     """
 
-    left: int = field(default=6_000_000)
+    left: int = field(default=10_000_000)
 
 
 def plain(text: str, limit: int = SHOWN) -> Marked:
@@ -128,4 +128,14 @@ class _Side:
             self._pieces.append((changed, list(tokens)))
 
     def parts(self) -> tuple[Part, ...]:
-        return tuple(Part(changed, "".join(tokens)) for changed, tokens in self._pieces)
+        pieces = [(changed, "".join(tokens)) for changed, tokens in self._pieces]
+        found: list[Part] = []
+        carried = ""
+        for index, (changed, text) in enumerate(pieces):
+            text, carried = carried + text, ""
+            word = text.rstrip()
+            if changed and word and index + 1 < len(pieces):
+                # The space after a changed word did not change.
+                text, carried = word, text[len(word) :]
+            found.append(Part(changed, text))
+        return tuple(found)

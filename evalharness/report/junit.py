@@ -16,8 +16,9 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def render_junit(verdict: Verdict) -> str:
     """One suite with a testcase for each metric and one for each critical case that failed.
 
-    A primary metric that regressed fails; a suspect or underpowered one fails where it is what blocked; an invalid one is
-    an error; an advisory one is skipped; what only warns passes with its sentences in system-out. Where none of these carries a nonzero exit code, a testcase `verdict` does.
+    A primary metric that regressed fails; a suspect or underpowered one fails where it is what blocked; an invalid
+    one is an error; an advisory one is skipped; what only warns passes with its sentences in system-out. Where none
+    of these carries a nonzero exit code, a testcase `verdict` does.
     """
     view = build_view(verdict)
     cases = [_metric_case(row, view) for row in view.metrics]

@@ -22,7 +22,8 @@ _BREAK: Final = "\u200b"  # zero-width: ends what GitHub would read as a mention
 _MARKS = re.compile(r"([\\`*_{}\[\]#!|~$^]|^[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)])")
 _MENTION = re.compile(r"@(?=[\w])")
 _ISSUE = re.compile(r"#(?=\d)|(?<=\bGH)-(?=\d)", re.IGNORECASE)
-_SCHEME = re.compile(r"(?<=[a-z]):(?=/|\S)|(?<=\bwww)\.", re.IGNORECASE)
+# A host name may hold a zero-width space for GitHub, so the break has to come before the dot.
+_LINK = re.compile(r"(?<=[a-z]):(?=\S)|\bwww(?=\.)", re.IGNORECASE)
 _TICKS = re.compile(r"`+")
 
 
@@ -43,7 +44,7 @@ def prose(text: str) -> str:
     text = one_line(text)
     text = _MENTION.sub("@" + _BREAK, text)
     text = _ISSUE.sub(lambda m: m.group() + _BREAK, text)
-    text = _SCHEME.sub(lambda m: m.group() + _BREAK, text)
+    text = _LINK.sub(lambda m: m.group() + _BREAK, text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKS.sub(r"\\\1", text)
 

@@ -91,7 +91,7 @@ def amount(number: float | None, unit: str) -> str:
 
 
 def interval(low: float | None, high: float | None, unit: str, lines: Sequence[float] = ()) -> str:
-    """Both ends as "[−6.9, −1.7]" with as many digits each, in the difference's unit, which the text beside it names."""
+    """Both ends as "[−6.9, −1.7]" with as many digits each, in the difference's unit."""
     ends = [None if e is None or not math.isfinite(e) else _scaled(e, unit) for e in (low, high)]
     known = [end for end in ends if end is not None]
     usual = 1 if unit == "fraction" else _usual(max(map(abs, known), default=1.0))

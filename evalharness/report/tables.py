@@ -11,7 +11,7 @@ from evalharness.report.text import one_line
 
 _CLASSES: Final = 60
 _MATRIX: Final = 16
-_CONFUSIONS: Final = 12
+_CONFUSIONS: Final = 8
 _SHADES: Final = 5
 _ORDER: Final = ("support", "precision", "recall", "f1")
 

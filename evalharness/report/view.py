@@ -225,11 +225,18 @@ def _row(check: Check, alpha: float) -> MetricRow:
         margin=one_line(str(metric.margin), 40),
         max_drop=numbers.amount(metric.max_drop, shown),
         mde=numbers.amount(metric.mde, shown),
-        moved="" if estimate is None else f"{estimate.n_regressed:,} fell, {estimate.n_fixed:,} rose",
+        moved=_moved(metric),
         how=words.how_decided(check, alpha),
         plotted=_plotted(metric),
         breakdown=metric.breakdown,
     )
+
+
+def _moved(metric: MetricComparison) -> str:
+    estimate = metric.estimate
+    if estimate is None or not (estimate.n_regressed or estimate.n_fixed):
+        return ""
+    return f"{words.plural(estimate.n_regressed, 'case')} got worse, {estimate.n_fixed:,} got better."
 
 
 def _plotted(metric: MetricComparison) -> Plotted | None:

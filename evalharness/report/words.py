@@ -30,7 +30,7 @@ STATUS_MEANS: Final[dict[Status, str]] = {
     "regression": "got worse by the margin or more, and the test confirms it",
     "suspect": "got worse by the margin or more, and cannot be told from noise",
     "underpowered": "no such change was seen, and the data cannot rule one out",
-    "pass": "the bound rules out a change for the worse of the margin",
+    "pass": "the bound rules out getting worse by the margin",
     "improved": "passes, and the test confirms a gain",
     "advisory": "shown, never gates",
     "invalid": "could not be estimated",
@@ -118,8 +118,6 @@ def next_steps(verdict: Verdict) -> tuple[str, ...]:
         steps.append(
             "Mend what the reasons above name, then run the same command again: what was collected is kept."
         )
-    if verdict.outcome == "pass" and not steps:
-        steps.append("Nothing has to be done.")
     return tuple(steps)
 
 
@@ -158,7 +156,7 @@ def how_decided(check: Check, alpha: float) -> tuple[str, ...]:
     test = f"{one_line(estimate.test, 80)} test of “no drop” on {units}: {_p(estimate.p_drop)}"
     if check.p_adjusted is not None:
         adjusted = numbers.p_value(check.p_adjusted)
-        test += f", {adjusted} after Holm's correction over the gated metrics, to be compared with alpha {alpha:g}"
+        test += f", {adjusted} after Holm's correction, to be compared with alpha {alpha:g}"
     if check.status == "improved":
         test += f"; of “no gain”: {_p(estimate.p_gain)}"
     bound = (

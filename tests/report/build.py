@@ -158,6 +158,16 @@ def change(
     )
 
 
+def critical(key: str, **changes: Any) -> CriticalFailure:
+    known: dict[str, Any] = {
+        "metric": "routing/exact_match",
+        "passed_before": "100% of repeats scored 1",
+        "failed_after": "0% of repeats scored 1",
+        "confirmed": True,
+    }
+    return CriticalFailure(key=key, **(known | changes))
+
+
 def verdict(
     outcome: Outcome = "regression",
     checks: tuple[Check, ...] = (),
@@ -263,3 +273,75 @@ def slice_checks() -> tuple[Check, ...]:
         )
         for name, d, h in rows
     )
+
+
+def nasty_verdict(outcome: Outcome = "regression", **changes: Any) -> Verdict:
+    """Hostile strings in every place that takes one."""
+    everywhere = " ".join(NASTY)
+    hostile = tuple(
+        change(
+            f"{text} {i}",
+            f"{text} and {everywhere}",
+            f"{NASTY[-i - 1]} but {everywhere}" if i % 3 else Failure(kind="server", message=everywhere),
+            input=everywhere,
+            targets=(text, {"answer": everywhere}),
+            tags={text or "empty": everywhere},
+            golden_set=everywhere,
+            regressed=i % 2 == 0,
+            fixed=i % 4 == 1,
+            values={everywhere: (1.0, 0.0), text: (0.0, None)},
+        )
+        for i, text in enumerate(NASTY)
+    )
+    per_class = {text: {"precision": 0.5, text: 0.1} for text in NASTY}
+    confusion = {text: {other: 1 for other in NASTY[:3]} for text in NASTY[:6]}
+    tables = {"per_class": per_class, "confusion": confusion}
+    rows = tuple(
+        check(
+            "regression",
+            metric(
+                text or "empty",
+                estimate(0.8, -0.05, test=text, lower_method=text, no_pass_reason=text),
+                breakdown={"baseline": tables, "candidate": tables},
+            ),
+            everywhere,
+            0.01,
+        )
+        for text in NASTY
+    )
+    slices = tuple(
+        check("advisory", metric(NASTY[0], estimate(0.8, -0.05), gated=False, slice=Slice(text, everywhere)))
+        for text in NASTY
+    )
+    odd = check("invalid", metric("odd/" + everywhere, None, problem=everywhere, unit=NASTY[0]))
+
+    def named(role: str) -> Side:
+        return side(
+            role,
+            everywhere,
+            run_id=everywhere,
+            digest=everywhere,
+            provider=everywhere,
+            model=everywhere,
+            models=NASTY,
+            coverage=Coverage(planned=9, scored=1, failed=4, unscored=4, reasons={everywhere: 8}),
+            facts={everywhere: everywhere, "cost_usd": everywhere, "versions": {everywhere: everywhere}},
+        )
+
+    known: dict[str, Any] = {
+        "checks": (*rows, odd),
+        "slice_checks": slices,
+        "changes": hostile,
+        "critical": tuple(
+            critical(f"{text} {i}", metric=everywhere, passed_before=everywhere, failed_after=text)
+            for i, text in enumerate(NASTY)
+        ),
+        "reasons": (everywhere, *NASTY),
+        "warnings": (everywhere, *NASTY),
+        "problems": NASTY,
+        "baseline": named("baseline"),
+        "candidate": named("candidate"),
+        "suite_name": everywhere,
+        "suite_digest": everywhere,
+    }
+    return verdict(outcome, **(known | changes))

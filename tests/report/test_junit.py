@@ -1,0 +1,81 @@
+"""junit.xml is XML whatever it holds, and fails exactly when the exit code is not 0."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import build
+import pytest
+
+from evalharness.core.verdicts import Outcome, Status
+from evalharness.report.junit import render_junit
+
+
+def outcomes(text: str) -> dict[str, str]:
+    found = {}
+    for case in ET.fromstring(text.encode()).iter("testcase"):
+        tags = [child.tag for child in case if child.tag != "system-out"]
+        found[case.attrib["name"]] = tags[0] if tags else "pass"
+    return found
+
+
+def test_a_metric_is_a_testcase_with_its_status() -> None:
+    text = render_junit(
+        build.verdict(checks=build.checks_of_every_status(), critical=(build.critical("route-3"),))
+    )
+    assert outcomes(text) == {
+        "routing/exact_match": "failure",
+        "answers/contains": "failure",
+        "answers/rouge_l": "pass",
+        "extraction/json_valid": "pass",
+        "extraction/field_f1": "pass",
+        "answers/length": "skipped",
+        "answers/judge": "error",
+        "critical case route-3 (routing/exact_match)": "failure",
+    }
+    suite = ET.fromstring(text.encode()).find("testsuite")
+    assert suite is not None
+    counts = {key: suite.attrib[key] for key in ("tests", "failures", "errors", "skipped")}
+    assert counts == {"tests": "8", "failures": "3", "errors": "1", "skipped": "1"}
+    underpowered = next(c for c in suite.iter("testcase") if c.attrib["name"] == "answers/rouge_l")
+    assert "870 cases" in (underpowered.findtext("system-out") or "")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "exit_code", "primary"),
+    [
+        ("pass", "pass", 0, True),
+        ("pass", "suspect", 0, True),
+        ("pass", "underpowered", 0, True),
+        ("pass", "regression", 0, False),
+        ("inconclusive", "suspect", 3, True),
+        ("inconclusive", "underpowered", 3, True),
+        ("regression", "regression", 1, True),
+        ("regression", "pass", 1, True),
+        ("invalid", "invalid", 4, True),
+        ("invalid", "pass", 4, True),
+        ("invalid", None, 4, True),
+    ],
+)
+def test_something_fails_exactly_when_the_exit_code_is_not_zero(
+    outcome: Outcome, status: Status | None, exit_code: int, primary: bool
+) -> None:
+    checks = (
+        ()
+        if status is None
+        else (build.check(status, build.metric(est=build.estimate(0.8, -0.03), primary=primary)),)
+    )
+    found = outcomes(render_junit(build.verdict(outcome, checks=checks, exit_code=exit_code)))
+    assert any(o in ("failure", "error") for o in found.values()) is (exit_code != 0)
+
+
+def test_hostile_text_stays_text() -> None:
+    root = ET.fromstring(render_junit(build.nasty_verdict()).encode())
+    assert {element.tag for element in root.iter()} <= {
+        "testsuites", "testsuite", "testcase", "failure", "error", "skipped", "system-out", "properties", "property",
+    }  # fmt: skip
+    assert len(root.findall(".//testcase")) == 2 * len(build.NASTY) + 1
+
+
+def test_the_same_verdict_gives_the_same_text() -> None:
+    assert render_junit(build.nasty_verdict()) == render_junit(build.nasty_verdict())

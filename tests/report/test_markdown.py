@@ -1,0 +1,92 @@
+"""summary.md fits a comment and nothing in it acts."""
+
+from __future__ import annotations
+
+import re
+
+import build
+import pytest
+
+from evalharness.report.markdown import LIMIT, code, prose, render_markdown
+
+
+def without_code(text: str) -> str:
+    """What GitHub reads as Markdown: code spans removed as CommonMark finds them."""
+    return re.sub(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", "CODE", text)
+
+
+def test_everything_a_reviewer_needs_is_there() -> None:
+    verdict = build.verdict(
+        checks=build.checks_of_every_status(),
+        changes=(build.change("route-1", "billing", "refund"),),
+        critical=(build.critical("route-9"),),
+        warnings=("two answers were cut",),
+    )
+    lines = render_markdown(verdict).splitlines()
+    assert lines[0] == "### ❌ Regression: `support-bot-2` against `support-bot-1`"
+    assert (
+        "| ❌ | `routing/exact_match` | 85.3% | 81.0% | −4.3pp | [−6.3, −2.3] | 0.016 | 2pp | **regression** |"
+        in lines
+    )
+    assert "- `route-1` `routing/exact_match` 1 → 0: was `billing`, now `refund`" in lines
+    assert "- two answers were cut" in lines
+    assert any(line.startswith("- **critical** `route-9`") for line in lines)
+    assert "- baseline: 820 planned, 820 scored, 0 failed, 0 unscored" in lines
+
+
+@pytest.mark.parametrize("render", [prose, lambda text: without_code(code(text))])
+@pytest.mark.parametrize("text", build.NASTY)
+def test_no_markup_mention_link_or_html_survives(render: object, text: str) -> None:
+    shown = render(text)  # type: ignore[operator]
+    assert "\n" not in shown
+    assert not re.search(r"(?<!\\)[<`\[\]*_|#!]|@\w|#\d|GH-\d|www\.|[a-z]:[^\s\u200b]|\x1b", shown), shown
+
+
+@pytest.mark.parametrize("text", build.NASTY)
+def test_a_code_span_closes_where_it_should(text: str) -> None:
+    assert without_code(f"a {code(text)} b {code(text)} c") == "a CODE b CODE c"
+
+
+@pytest.mark.parametrize("text", ["a|b", "a\\|b", "a\\\\|b", "|", "\\|", "x\\"])
+def test_a_table_cell_stays_one_cell(text: str) -> None:
+    # The table extension splits at pipes that no backslash escapes, in code too.
+    row = f"| {code(text, cell=True)} | next |"
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 3
+
+
+def test_hostile_verdicts_have_the_same_lines_as_tame_ones() -> None:
+    text = render_markdown(build.nasty_verdict())
+    outside = without_code(text)
+    assert not re.search(r"(?<!\\)<(?!/?sub>)", outside)
+    assert not re.search(r"@\w|https?://|www\.|(?<![\\\d])\]", outside)
+    # Nothing foreign opens a block: a heading, quote, rule, fence, numbered list or indented code.
+    assert not re.search(
+        r"^(?:#(?!## ❌)|>|=|\*(?!\*(What broke|Coverage|Warnings|Next)\*)|_|```|~~~|\d+[.)]|[ \t]|-(?! ))",
+        text,
+        re.M,
+    )
+    assert not re.search(r"^- (?:#|>|-|\+|\*(?!\*critical)|\d+[.)])", text, re.M)
+
+
+@pytest.mark.parametrize("n", [300, 1500])
+def test_it_fits_a_comment_and_counts_the_rows_it_leaves_out(n: int) -> None:
+    long = "word " * 200
+    checks = tuple(
+        build.check("pass", build.metric(f"eval-{i}/{'m' * 90}", build.estimate(0.8, 0.0))) for i in range(n)
+    )
+    changes = tuple(build.change(f"case-{i}-{'x' * 150}", long, long[::-1]) for i in range(n))
+    verdict = build.verdict(
+        checks=checks,
+        changes=changes,
+        warnings=tuple(f"{i} {long}" for i in range(n)),
+        reasons=(long * 9,) * n,
+    )
+    text = render_markdown(verdict)
+    assert len(text) <= LIMIT
+    assert len(text.encode()) <= 4 * LIMIT
+    shown = len(re.findall(r"^- `case-", text, re.M))
+    assert 0 < shown < n
+    assert f"{n - shown:,} more in report.html and comparison.json." in text
+    metrics = len(re.findall(r"^\| ✅ \| `eval-", text, re.M))
+    assert f"{n - metrics:,} more metrics in report.html" in text
+    assert all(line.endswith("|") for line in text.splitlines() if line.startswith("|"))

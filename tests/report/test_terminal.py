@@ -1,0 +1,75 @@
+"""The terminal shows the verdict at any width and lets nothing foreign act."""
+
+from __future__ import annotations
+
+import re
+
+import build
+import pytest
+from rich.cells import cell_len
+
+from evalharness.report.terminal import render_terminal
+
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def sample(**changes: object) -> str:
+    verdict = build.verdict(
+        checks=build.checks_of_every_status(),
+        changes=tuple(build.change(f"route-{i}") for i in range(12)),
+        critical=(build.critical("route-3"),),
+        warnings=("two answers were cut",),
+    )
+    return render_terminal(verdict, **({"width": 110, "color": False} | changes))  # type: ignore[arg-type]
+
+
+def test_everything_a_reader_needs_is_there() -> None:
+    text = sample()
+    row = next(line for line in text.splitlines() if line.strip().startswith("routing/exact_match"))
+    assert row.split()[:8] == [
+        "routing/exact_match",
+        "85.3%",
+        "81.0%",
+        "−4.3pp",
+        "[−6.3,",
+        "−2.3]",
+        "0.016",
+        "2pp",
+    ]
+    for words in (
+        "✗ REGRESSION  exit 1",
+        "routing/exact_match fell 4.3pp, margin 2pp.",
+        "two answers were cut",
+        "12 cases changed: 12 regressed",
+        "critical: route-3",
+        "820 planned, 820 scored, 0 failed, 0 unscored",
+        "95% CI",
+        "Next",
+        "answers/judge",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 140, 200])
+def test_no_line_is_wider_than_the_terminal_and_the_status_is_always_whole(width: int) -> None:
+    text = sample(width=width)
+    assert max(cell_len(line) for line in text.splitlines()) <= max(40, width)
+    for status in ("regression", "suspect", "underpowered", "improved", "advisory", "invalid"):
+        assert status in text
+
+
+def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, colored = sample(), sample(color=True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "33")
+    monkeypatch.setenv("TERM", "dumb")
+    assert (sample(), sample(color=True)) == (plain, colored)
+    assert "\x1b" not in plain
+    assert [line.rstrip() for line in SGR.sub("", colored).splitlines()] == plain.splitlines()
+
+
+@pytest.mark.parametrize("color", [True, False])
+def test_foreign_text_neither_colours_nor_moves_nor_links(color: bool) -> None:
+    text = SGR.sub("", render_terminal(build.nasty_verdict(), width=100, color=color))
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\ud800-\udfff]", text)
+    assert "[bold red]markup[/bold red]" in text.replace("\n", " ").replace("  ", " ")
