@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DRAWS: Final = 2_000
-_CHUNK_CELLS: Final = 2_000_000
+_CHUNK_CELLS: Final = 250_000  # small enough to stay in cache, and measured the fastest
 _FULL_UNITS: Final = 5_000
 _BINS: Final = 512
 

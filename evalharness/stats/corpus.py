@@ -24,7 +24,7 @@ LEVEL: Final = 0.95
 MAX_UNITS: Final = 2_048
 """More distinct units than this are pooled at random into this many blocks, which are then swapped and resampled."""
 _GROUPED_UNITS: Final = 20_000
-_CHUNK_CELLS: Final = 2_000_000
+_CHUNK_CELLS: Final = 250_000
 
 Aggregate = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
