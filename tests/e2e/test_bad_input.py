@@ -1,4 +1,4 @@
-"""Bad input, as the command line meets it: the design's exit code, a message that says what to do, never a traceback."""
+"""Bad input on the command line: the design's exit code, a message that says what to do, never a traceback."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_candidate_files(project: Project, text: str, says: str) -> None:
     project.write("cand.yaml", text)
     for command in (["compare", "base.yaml", "cand.yaml"], ["validate", "cand.yaml"]):
         done = project.run(*command, check=2)
-        assert "cand.yaml" in done.err and says in done.err.lower() or says in done.err
+        assert "cand.yaml" in done.err and says in done.err.lower()
         assert "sk-proj" not in done.err
 
 

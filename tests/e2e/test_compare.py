@@ -106,14 +106,14 @@ def test_ids_that_differ_between_the_sides(project: Project) -> None:
     project.binary(200, 0, 0)
     rows = [json.loads(line) for line in (project.root / "cand.jsonl").read_text().splitlines()]
     project.rows("cand.jsonl", [{**row, "id": "other-" + row["id"]} for row in rows])
-    done, found = project.compare(check=4)
+    _, found = project.compare(check=4)
     assert found["coverage"]["candidate"]["failed"] == 200
     assert any("200 recorded ids are in no golden set" in w for w in found["warnings"])
 
 
 def test_a_critical_case_is_a_second_gate(project: Project) -> None:
     project.binary(1000, 1, 40, cases=lambda i: {"critical": i == 0})
-    done, found = project.compare(check=1)
+    _, found = project.compare(check=1)
     assert found["critical_failures"] == ["q0"]
     assert "q0" in found["reasons"][0] and found["metrics"][0]["status"] in ("pass", "improved")
 
