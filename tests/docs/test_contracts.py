@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from support import code_words, read, section, table_rows
 
 import evalharness
 from evalharness.api import Settings, comparison_json
+from evalharness.core.estimates import PairedEstimate
 from evalharness.core.verdicts import Outcome, Status
 from evalharness.plugins.builtins import BUILTINS
 from evalharness.spec.candidates import NEEDS, TAKES
+from evalharness.stats.paired import paired_cases, paired_corpus
 
 SUITE = """\
 name: small
@@ -129,6 +132,41 @@ def test_verdicts_are_documented_in_the_order_in_which_they_win() -> None:
     assert [row[1].strip("`") for row in rows] == ["invalid", "regression", "inconclusive", "pass"]
     assert {row[1].strip("`") for row in rows} == set(get_args(Outcome))
     assert {int(row[3]) for row in rows} == {0, 1, 3, 4}
+
+
+def estimates() -> Iterator[PairedEstimate]:
+    """One estimate of every kind that the table of tests and bounds tells apart."""
+    rng = np.random.default_rng(5)
+
+    def noise(n: int) -> Any:
+        return rng.normal(size=n)
+
+    def cases(n: int, groups: int | None = None, binary: bool = False) -> PairedEstimate:
+        left, right = (rng.integers(0, 2, n).astype(float) if binary else noise(n) for _ in range(2))
+        labels = None if groups is None else [str(i % groups) for i in range(n)]
+        return paired_cases(
+            left, right, binary=binary, equal_repeats=True, clusters=labels, alpha=0.05, rng=rng
+        )
+
+    yield from (cases(50, binary=True), cases(50), cases(5), cases(150), cases(60, 10), cases(90, 30))
+    rows = rng.random((2, 50, 1))
+    yield paired_corpus(
+        rows[0], rows[1], lambda sums: sums[..., 0] / 50, sign=1.0, clusters=None, alpha=0.05, rng=rng
+    )
+
+
+def test_every_test_and_bound_is_explained() -> None:
+    words = code_words(section(read("docs/gate.md"), "Tests and bounds"))
+    found = {name for e in estimates() for name in (e.test, e.lower_method, e.interval.method)}
+    assert len(found) == 9
+    assert found <= words
+
+
+def test_manifest_fields_are_documented_and_no_other(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    run, _ = evalharness.run(tmp_path / "base.yaml", settings=Settings(cwd=tmp_path))
+    rows = table_rows(section(read("docs/runs.md"), "manifest.json"))
+    assert {f for first, *_ in rows for f in re.findall(r"`([^`]+)`", first)} == set(run.manifest)
 
 
 @pytest.mark.parametrize("name", sorted(BUILTINS["scorers"]))
