@@ -16,7 +16,7 @@ from measure import EVALHARNESS, Cost, cost, report
 
 
 def write_inputs(folder: Path, n: int) -> None:
-    """A golden set of sums with two recorded candidates: 80% right, 10% of the answers drawn anew, so no true change."""
+    """A golden set of sums with two recorded candidates: 80% right, 10% of them drawn anew."""
     rng = np.random.default_rng(1)
     left, right = rng.integers(10, 10_000, size=(2, n))
     base_right = rng.random(n) < 0.8

@@ -54,7 +54,8 @@ class Paired:
     `cases`, `baseline` and `candidate` have one entry a paired case: case values averaged over repeats, on the
     metric's own scale. `rows_baseline` and `rows_candidate` are (n, k) sufficient statistics of a corpus metric with
     `columns`, averaged over repeats, None otherwise. `missing_*` count attempts without a score; `planned_*` all attempts.
-    `dropped_unbounded` counts cases left out because the metric has no worst value.
+    `dropped_unbounded` counts cases left out because the metric has no worst value. `clusters` has a label for each
+    case, None when no case names one; a case without one is its own cluster.
     """
 
     cases: tuple[Case, ...]
@@ -70,13 +71,7 @@ class Paired:
     dropped_unbounded: int
     equal_repeats: bool
     repeats: int
-
-    @property
-    def clusters(self) -> list[str] | None:
-        """A cluster label for each case, None when no case names one. A case without one is its own cluster."""
-        if all(case.cluster is None for case in self.cases):
-            return None
-        return [f"case {c.id}" if c.cluster is None else f"cluster {c.cluster}" for c in self.cases]
+    clusters: tuple[str, ...] | None
 
 
 def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, candidate: Run) -> Paired:
@@ -131,7 +126,14 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
         dropped_unbounded=dropped,
         equal_repeats=n_left == n_right,
         repeats=max(n_left, n_right),
+        clusters=_clusters(cases),
     )
+
+
+def _clusters(cases: Sequence[Case]) -> tuple[str, ...] | None:
+    if all(case.cluster is None for case in cases):
+        return None
+    return tuple(f"case {c.id}" if c.cluster is None else f"cluster {c.cluster}" for c in cases)
 
 
 def _scored(scores: Mapping[AttemptKey, Score], case_id: str, repeats: int) -> tuple[list[Scored], int]:

@@ -10,7 +10,8 @@ import pytest
 from tests.e2e.conftest import Project
 
 FIELDS = {
-    "schema_version", "verdict", "exit_code", "seed", "baseline", "candidate", "suite", "reasons", "warnings", "metrics",
+    "schema_version", "verdict", "exit_code", "seed", "baseline", "candidate", "suite", "reasons", "warnings",
+    "metrics",
     "slices", "flips", "critical_failures", "coverage",
 }  # fmt: skip
 
