@@ -202,7 +202,10 @@ _LEADING: Final = re.compile(
     r"^[ \t>#*_`\"'(\[-]*([A-Z])(?:[*_`\"']*[).:,\]][*_`\"')\]]*(?=\s|$)|[*_`\"'\])]*[ \t]*$)", re.MULTILINE
 )
 _BRACKETED: Final = re.compile(r"[(\[]([A-Z])[)\]]")
-_BARE: Final = re.compile(r"(?<![\w'’.])([B-HJ-Z])(?![\w'’])")
+# "A" and "I" are words too: as letters they stand before a stop or beside another letter.
+_BARE: Final = re.compile(
+    r"(?<![\w'’.])([B-HJ-Z]|[AI](?=[ \t]*(?:[.,;:!?)\n]|$|(?:or|and|/|&)[ \t]*[A-Z](?!\w))))(?![\w'’])"
+)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ _REFUSAL: Final = re.compile(
     + r"[^a-z']{0,3}(?:"
     + _DEED
     + r"|[.!]|$)"
-    + r"|(?:this|that|it)(?:'s| is)? (?:request )?(?:goes )?against (?:my|our) (?:guidelines|polic|programming|principles)"
+    + r"|(?:this|that|it)(?:'s| is)? (?:request )?(?:goes )?against (?:my|our) "
+    + r"(?:guidelines|polic|programming|principles)"
     + r"|(?:i'm|i am) (?:just |only )?an? (?:ai|artificial)[^.!?\n]{0,80}\b(?:can(?:no|')t|can not|unable)"
     + r"|(?:it(?:'s| is|'d be| would be)) (?:not appropriate|inappropriate|unethical|illegal) (?:for me )?to\b"
     + r"|my (?:guidelines|programming|policies) (?:prevent|prohibit|do(?:n't| not) allow)\b"
