@@ -1,8 +1,13 @@
-"""Suite × Candidate → Run: plan, resume, call, score, store."""
+"""Suite × Candidate → Run: plan, resume, call, score, store.
+
+Only the calls themselves run in an event loop. Everything else is plain code, so that Ctrl-C is heard at once and a
+wait for another process can be ended.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import platform
 import sys
 from collections.abc import Coroutine, Mapping
@@ -12,41 +17,46 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from evalharness.core.attempts import Attempt, Failure, Response
+from evalharness.core.attempts import Attempt, Response
 from evalharness.core.candidates import Candidate
 from evalharness.core.protocols import Provider, Request
 from evalharness.core.runs import AttemptKey, Run
 from evalharness.core.suites import Suite
-from evalharness.engine.execute import Execution, cost_usd
+from evalharness.engine.build import build_run as build_run
+from evalharness.engine.build import plugin_rows, scorer_names, totals
+from evalharness.engine.build import rescore_folder as rescore_folder
+from evalharness.engine.execute import Execution
 from evalharness.engine.plan import Plan, cache_key, make_plan
 from evalharness.engine.progress import Progress, Silent
-from evalharness.engine.scoring import build_scorers, coverage, coverage_row, metric_sets, score_attempts
-from evalharness.errors import InvalidComparisonError, StoreError, UsageError
+from evalharness.engine.sink import CacheWriter, FullKey, Sink, key_of
+from evalharness.errors import EvalHarnessError, PluginError, StoreError, UsageError
 from evalharness.plugins import Registry
 from evalharness.store.cache import ResponseCache
 from evalharness.store.files import read_lines
 from evalharness.store.folder import (
-    SCHEMA_VERSION,
+    ATTEMPTS,
     Store,
-    content_id,
+    changed_files,
+    drop_journal,
     is_run_folder,
     locked,
     read_manifest,
     save_run,
 )
-from evalharness.store.journal import Journal, read_journal
+from evalharness.store.journal import NAME as JOURNAL
+from evalharness.store.journal import Journal, Recovered, read_journal
 from evalharness.store.records import attempt_from_row
 
 _T = TypeVar("_T")
-_FullKey = tuple[str, str, int]
+_PROVIDER_NEEDS = ("name", "version", "recorded", "cacheable", "open", "complete", "close")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collecting:
     """How to collect a run.
 
-    `fresh` asks everything again: no stored attempt and no cached response is used. `now` is the time of the run as
-    ISO text, kept in the manifest only. `version` is this package's.
+    `fresh` asks everything again: no stored attempt and no cached response is used. `now` is the time of the run's
+    start as ISO text, kept in the manifest only. `version` is this package's.
     """
 
     store: Store
@@ -61,29 +71,46 @@ def collect(suite: Suite, candidate: Candidate, registry: Registry, how: Collect
     """Answer and score a suite with one candidate, and store the run.
 
     Attempts made before (a killed run, an identical earlier run, the response cache) cost no call; failed ones are
-    asked again.
+    asked again. A second process on the same run waits for the first and finds its answers.
 
     Returns:
         The run and its folder.
 
     Raises:
         ProviderError, BudgetError: with everything collected kept. StoreError: the folder cannot be written.
+        UsageError: the candidate cannot be asked (no key, a missing library, a broken plugin).
     """
     if candidate.limits.max_cost_usd is not None and candidate.price is None:
         raise UsageError(
             f"{candidate.path or candidate.name}: limits.max_cost_usd needs a price; "
             "add `price: {input_per_million: …, output_per_million: …}`"
         )
-    provider: Provider = registry.load("providers", candidate.provider)(candidate)
+    provider = _provider(candidate, registry)
     how.store.prepare()
-    return run_sync(_collect(suite, candidate, provider, registry, how))
+    warnings: list[str] = []
+    attempts: dict[FullKey, Attempt] = {}
+    if provider.recorded:
+        # A recording answers for nothing but itself: its repeats and ids are known once it is read.
+        plan, warnings = run_sync(_read(suite, candidate, provider, how, attempts))
+    else:
+        plan = _plan(suite, candidate, provider, candidate.repeats or 1)
+    folder = how.store.run_folder(candidate.name, plan.digest)
+    with locked(folder, lambda: how.progress.note(f"waiting for another process on {folder}")):
+        facts: dict[str, Any] = {"calls": 0}
+        if not provider.recorded:
+            facts = _ask_open(plan, candidate, provider, how, folder, attempts)
+        run = _assemble(suite, candidate, provider, plan, attempts, facts, warnings, registry, how)
+        _store(folder, run, made_calls=bool(facts["calls"]))
+    return run, folder
 
 
 def run_sync(work: Coroutine[Any, Any, _T]) -> _T:
     """Run a coroutine to its end, also where a loop already runs in this thread (a notebook)."""
     box: list[_T] = []
+    started: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
 
     async def boxed() -> None:
+        started.append((asyncio.get_running_loop(), asyncio.current_task()))
         # asyncio.run makes the repr of its finished task, result included: seconds for a run of 100,000 answers
         box.append(await work)
 
@@ -95,146 +122,176 @@ def run_sync(work: Coroutine[Any, Any, _T]) -> _T:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(max_workers=1) as pool:
-        pool.submit(asyncio.run, boxed()).result()
+        thread = pool.submit(asyncio.run, boxed())
+        try:
+            thread.result()
+        except KeyboardInterrupt:
+            # The stop button reaches this thread only; without this the pool would wait for the whole run.
+            for loop, task in started:
+                if task is not None:
+                    with contextlib.suppress(RuntimeError):
+                        loop.call_soon_threadsafe(task.cancel)
+            raise
     return box[0]
 
 
-async def _collect(
-    suite: Suite, candidate: Candidate, provider: Provider, registry: Registry, how: Collecting
-) -> tuple[Run, Path]:
-    # A recording answers for nothing but itself, so its repeats and its ids are read before the plan is made.
-    if provider.recorded:
-        await provider.open()
-    repeats = candidate.repeats or (provider.repeats() if hasattr(provider, "repeats") else 1)
-    plan = make_plan(suite, candidate, repeats=repeats, recorded=provider.recorded)
-    folder = how.store.run_folder(candidate.name, plan.digest)
+def _provider(candidate: Candidate, registry: Registry) -> Provider:
     try:
-        if provider.recorded:
-            warnings = _unknown_ids(provider, suite)
-            with locked(folder, lambda: how.progress.note(f"waiting for another process on {folder}")):
-                attempts, facts = await _read_recorded(plan, candidate, provider, how)
-                facts["warnings"] = warnings
-                return _finish(suite, candidate, plan, attempts, facts, registry, how, folder), folder
-        with locked(folder, lambda: how.progress.note(f"waiting for another process on {folder}")):
-            attempts, facts = await _ask_open(plan, candidate, provider, how, folder)
-            return _finish(suite, candidate, plan, attempts, facts, registry, how, folder), folder
+        provider: Provider = registry.load("providers", candidate.provider)(candidate)
+    except EvalHarnessError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"provider {candidate.provider!r} cannot be made: {type(error).__name__}: {error}"
+        ) from error
+    missing = [name for name in _PROVIDER_NEEDS if not hasattr(provider, name)]
+    if missing:
+        raise PluginError(f"provider {candidate.provider!r} is not a provider: it lacks {', '.join(missing)}")
+    return provider
+
+
+def _plan(suite: Suite, candidate: Candidate, provider: Provider, repeats: int) -> Plan:
+    return make_plan(
+        suite, candidate, repeats=repeats, recorded=provider.recorded, provider_version=provider.version
+    )
+
+
+async def _read(
+    suite: Suite,
+    candidate: Candidate,
+    provider: Provider,
+    how: Collecting,
+    attempts: dict[FullKey, Attempt],
+) -> tuple[Plan, list[str]]:
+    """Fill `attempts` from a recording; returns the plan and what a user should know."""
+
+    def keep(request: Request, attempt: Attempt) -> None:
+        attempts[key_of(request)] = attempt
+
+    await provider.open()
+    try:
+        own = provider.repeats() if hasattr(provider, "repeats") else 1
+        plan = _plan(suite, candidate, provider, candidate.repeats or own)
+        execution = Execution(provider, candidate.limits, None, keep, how.progress.note, _rng(how, plan))
+        await execution.run(plan.requests)
+        return plan, _unknown_ids(provider, suite)
     finally:
-        if provider.recorded:
-            await provider.close()
+        await _close(provider, how)
 
 
-async def _read_recorded(
-    plan: Plan, candidate: Candidate, provider: Provider, how: Collecting
-) -> tuple[dict[_FullKey, Attempt], dict[str, Any]]:
-    attempts: dict[_FullKey, Attempt] = {}
+def _ask_open(
+    plan: Plan,
+    candidate: Candidate,
+    provider: Provider,
+    how: Collecting,
+    folder: Path,
+    attempts: dict[FullKey, Attempt],
+) -> dict[str, Any]:
+    """Fill `attempts`: from what is stored, from the cache, and by asking for the rest.
 
-    def sink(request: Request, attempt: Attempt) -> None:
-        attempts[request.golden_set, request.case.id, request.repeat] = attempt
-
-    execution = Execution(provider, candidate.limits, None, sink, how.progress.note, _rng(how, plan))
-    await execution.run(plan.requests)
-    return attempts, {"calls": 0}
-
-
-async def _ask_open(
-    plan: Plan, candidate: Candidate, provider: Provider, how: Collecting, folder: Path
-) -> tuple[dict[_FullKey, Attempt], dict[str, Any]]:
-    """Ask what no stored attempt answers, journaling each answer as it arrives."""
-    journal_path = folder / "journal.jsonl"
+    Returns:
+        Facts for the manifest.
+    """
     if how.fresh:
-        _discard(folder)
-    attempts = {} if how.fresh else _stored(folder, provider, plan)
+        drop_journal(folder)  # the finished run stays until there is a new one
+    journaled = read_journal(folder / JOURNAL, plan.digest)
+    # a run that was to use nothing stored stays so when it is resumed
+    fresh = how.fresh or (journaled.fresh and bool(journaled.attempts))
+    attempts.update(_stored(folder, plan, journaled, finished=provider.cacheable and not fresh))
     resumed = len(attempts)
-    cache = ResponseCache(how.store.cache_path) if provider.cacheable else None
+    cache: ResponseCache | None = None
+    writer: CacheWriter | None = None
     try:
-        open_requests = [r for r in plan.requests if _key(r) not in attempts]
-        keys = {_key(r): cache_key(candidate, r) for r in open_requests} if cache is not None else {}
-        if cache is not None and not how.fresh:
-            known = cache.get_many(keys.values())
-            for request in open_requests:
-                response = known.get(keys[_key(request)])
-                if response is not None:
-                    attempts[_key(request)] = _attempt(request, response, cached=True)
-            open_requests = [r for r in open_requests if _key(r) not in attempts]
-        cached = len(attempts) - resumed
-        facts: dict[str, Any] = {"calls": 0, "resumed": resumed, "cached": cached}
-        how.progress.start(candidate.name, len(plan.requests), len(attempts))
-        try:
-            if open_requests:
-                if resumed:
-                    how.progress.note(f"{candidate.name}: {resumed} answers kept from an earlier run")
-                facts.update(
-                    await _call(
-                        open_requests, attempts, candidate, provider, how, plan, journal_path, cache, keys
-                    )
+        open_requests = [r for r in plan.requests if key_of(r) not in attempts]
+        if provider.cacheable and (open_requests or journaled.attempts):
+            cache = ResponseCache(how.store.cache_path, replace=fresh)
+            touched = open_requests if not journaled.attempts else plan.requests
+            keys = {key_of(r): cache_key(candidate, r, provider.version) for r in touched}
+            writer = CacheWriter(cache, keys, how.progress.note)
+            _remember(journaled, attempts, writer)
+            if not fresh:
+                open_requests = _from_cache(open_requests, cache, keys, attempts)
+        facts: dict[str, Any] = {"calls": 0, "resumed": resumed, "cached": len(attempts) - resumed}
+        if open_requests:
+            if resumed:
+                how.progress.note(f"{candidate.name}: {resumed} answers kept from an earlier run")
+            journal = Journal(folder / JOURNAL, plan=plan.digest, fresh=fresh)
+            with contextlib.closing(journal):
+                facts |= run_sync(
+                    _call(open_requests, attempts, candidate, provider, how, plan, journal, writer)
                 )
-        finally:
-            how.progress.finish()
+        return facts
     finally:
-        if cache is not None:
+        if cache is not None and writer is not None:
+            writer.flush()
             cache.close()
-    return attempts, facts
 
 
 async def _call(
     requests: list[Request],
-    attempts: dict[_FullKey, Attempt],
+    attempts: dict[FullKey, Attempt],
     candidate: Candidate,
     provider: Provider,
     how: Collecting,
     plan: Plan,
-    journal_path: Path,
-    cache: ResponseCache | None,
-    keys: Mapping[_FullKey, str],
+    journal: Journal,
+    cache: CacheWriter | None,
 ) -> dict[str, Any]:
-    journal = Journal(journal_path)
-
-    def sink(request: Request, attempt: Attempt) -> None:
-        attempts[_key(request)] = attempt
-        journal.append(attempt)
-        if cache is not None and isinstance(attempt.outcome, Response):
-            cache.put(keys[_key(request)], attempt.outcome)
-        how.progress.advance(attempt, execution.spending.usd)
-
     loop = asyncio.get_running_loop()
+    await provider.open()
     try:
-        await provider.open()
+        # bound late: the sink asks for the execution's spending, the execution for the sink
+        sink = Sink(attempts, journal, cache, how.progress, lambda: execution.spending.usd)
         execution = Execution(
-            provider, candidate.limits, candidate.price, sink, how.progress.note, _rng(how, plan)
+            provider,
+            candidate.limits,
+            candidate.price,
+            sink,
+            how.progress.note,
+            _rng(how, plan),
+            answered_before=len(attempts),
+        )
+        spent = execution.spending
+        # what this run paid for before counts towards its caps; what the cache gave does not
+        spent.add_earlier(
+            a.outcome for a in attempts.values() if not a.cached and isinstance(a.outcome, Response)
         )
         started = loop.time()
         try:
+            how.progress.start(candidate.name, len(plan.requests), len(attempts))
             await execution.run(requests)
         finally:
-            await provider.close()
+            how.progress.finish()
+        wall_s = loop.time() - started
     finally:
-        journal.close()
-    spent = execution.spending
+        await _close(provider, how)
     return {
         "calls": spent.calls,
         "tries": spent.tries,
-        "wall_s": round(loop.time() - started, 3),
+        "wall_s": round(wall_s, 3),
         "spent_input_tokens": spent.input_tokens,
         "spent_output_tokens": spent.output_tokens,
         "spent_usd": spent.usd,
-        "usage_unknown": spent.usage_unknown,
     }
 
 
-def _stored(folder: Path, provider: Provider, plan: Plan) -> dict[_FullKey, Attempt]:
+async def _close(provider: Provider, how: Collecting) -> None:
+    try:
+        await provider.close()
+    except Exception as error:  # noqa: BLE001 - the answers are there; a plugin that cannot tidy up does not undo them
+        how.progress.note(f"provider {provider.name!r} did not close well: {type(error).__name__}: {error}")
+
+
+def _stored(folder: Path, plan: Plan, journaled: Recovered, *, finished: bool) -> dict[FullKey, Attempt]:
     """Responses an earlier run of the same plan left: its finished attempts and its journal. Failures are not answers.
 
-    A finished run of a provider that cannot be cached is made anew; an unfinished one is resumed.
+    `finished` False: only the journal counts. So it is for a provider that cannot be cached, whose finished runs are
+    made anew and whose unfinished ones are resumed, and for a run that was to use nothing stored.
     """
-    found: list[Attempt] = []
-    if is_run_folder(folder) and provider.cacheable:
-        try:
-            found.extend(attempt_from_row(row) for row in read_lines(folder / "attempts.jsonl"))
-        except (StoreError, KeyError, TypeError, AttributeError):
-            found.clear()  # damaged: ask again rather than trust it
-    found.extend(read_journal(folder / "journal.jsonl"))
-    wanted = {_key(r) for r in plan.requests}
-    kept: dict[_FullKey, Attempt] = {}
+    found = _finished(folder, plan, bool(journaled.attempts)) if finished else []
+    found += journaled.attempts
+    wanted = {key_of(r) for r in plan.requests}
+    kept: dict[FullKey, Attempt] = {}
     for attempt in found:
         key = (attempt.golden_set, attempt.case_id, attempt.repeat)
         if key in wanted and isinstance(attempt.outcome, Response):
@@ -242,25 +299,75 @@ def _stored(folder: Path, provider: Provider, plan: Plan) -> dict[_FullKey, Atte
     return kept
 
 
-def _discard(folder: Path) -> None:
-    for name in ("manifest.json", "journal.jsonl"):
-        (folder / name).unlink(missing_ok=True)
+def _finished(folder: Path, plan: Plan, interrupted: bool) -> list[Attempt]:
+    """The attempts of a stored run; none where they are damaged: ask again rather than trust them.
+
+    `interrupted`: a journal beside them says that storing them again was cut short, so the manifest may be older.
+    """
+    if not is_run_folder(folder):
+        return []
+    try:
+        manifest = read_manifest(folder)
+        if manifest["plan"] != plan.digest:
+            return []
+        if ATTEMPTS in changed_files(folder, manifest) and not interrupted:
+            return []
+        return [attempt_from_row(row) for row in read_lines(folder / ATTEMPTS)]
+    except (StoreError, KeyError, TypeError, AttributeError):
+        return []
 
 
-def _finish(
+def _remember(journaled: Recovered, attempts: Mapping[FullKey, Attempt], writer: CacheWriter) -> None:
+    """Hand what a killed run had not yet committed to the cache."""
+    for attempt in journaled.attempts:
+        key = (attempt.golden_set, attempt.case_id, attempt.repeat)
+        if key in attempts and isinstance(attempt.outcome, Response):
+            writer.put(key, attempt.outcome)
+
+
+def _from_cache(
+    requests: list[Request],
+    cache: ResponseCache,
+    keys: Mapping[FullKey, str],
+    attempts: dict[FullKey, Attempt],
+) -> list[Request]:
+    """Answer from the cache what it knows; returns the requests that stay open."""
+    known = cache.get_many([keys[key_of(r)] for r in requests])
+    still_open = []
+    for request in requests:
+        response = known.get(keys[key_of(request)])
+        if response is None:
+            still_open.append(request)
+            continue
+        attempts[key_of(request)] = Attempt(
+            golden_set=request.golden_set,
+            case_id=request.case.id,
+            repeat=request.repeat,
+            outcome=response,
+            cached=True,
+        )
+    return still_open
+
+
+def _assemble(
     suite: Suite,
     candidate: Candidate,
+    provider: Provider,
     plan: Plan,
-    collected: Mapping[_FullKey, Attempt],
+    collected: Mapping[FullKey, Attempt],
     facts: Mapping[str, Any],
+    warnings: list[str],
     registry: Registry,
     how: Collecting,
-    folder: Path,
 ) -> Run:
     attempts: dict[str, dict[AttemptKey, Attempt]] = {g.name: {} for g in suite.golden_sets}
     for request in plan.requests:
-        attempts[request.golden_set][request.case.id, request.repeat] = collected[_key(request)]
-    run = build_run(
+        attempts[request.golden_set][request.case.id, request.repeat] = collected[key_of(request)]
+    sums = totals(attempts, candidate)
+    if provider.recorded and not sums["usage_known"]:
+        # a recording without usage never set out to tell it
+        del sums["usage_known"], sums["usage_unknown"]
+    return build_run(
         suite,
         attempts,
         registry,
@@ -276,154 +383,28 @@ def _finish(
             },
             "plan": plan.digest,
             "seed": how.seed,
-            "warnings": facts.get("warnings", []),
-            "facts": {**{k: v for k, v in facts.items() if k != "warnings"}, **_totals(attempts, candidate)},
+            "warnings": warnings,
+            "facts": {**facts, **sums},
             "environment": {
-                "finished": how.now,
+                "started": how.now,
                 "evalharness": how.version,
                 "python": platform.python_version(),
                 "platform": sys.platform,
             },
-            "plugins": _plugins(suite, candidate, registry),
+            "plugins": plugin_rows([("providers", candidate.provider), *scorer_names(suite)], registry),
         },
     )
-    # Re-reading a recording that was stored before changes nothing: leave the folder as it is.
-    if is_run_folder(folder) and read_manifest(folder).get("run_id") == run.id and not facts.get("calls"):
-        return run
+
+
+def _store(folder: Path, run: Run, *, made_calls: bool) -> None:
+    """Write the run, unless the folder holds the very same and no call was made: then its facts are the truer ones."""
+    if not made_calls and is_run_folder(folder):
+        with contextlib.suppress(StoreError):
+            manifest = read_manifest(folder)
+            if manifest["run_id"] == run.id and not changed_files(folder, manifest):
+                drop_journal(folder)
+                return
     save_run(folder, run)
-    return run
-
-
-def build_run(
-    suite: Suite,
-    attempts: Mapping[str, Mapping[AttemptKey, Attempt]],
-    registry: Registry,
-    *,
-    name: str,
-    repeats: int,
-    about: Mapping[str, Any],
-) -> Run:
-    """Score attempts and put the run together. `about` is what the manifest says beside identity and counts."""
-    scorers = build_scorers(suite, registry)
-    scores = score_attempts(suite, attempts, scorers)
-    sets = metric_sets(suite)
-    candidate_digest = about["candidate"]["digest"]
-    golden_sets = {g.name: g.digest for g in suite.golden_sets}
-    run_id = content_id(candidate_digest, suite.digest, attempts, scores)
-    models = sorted(
-        {
-            a.outcome.model
-            for g in attempts.values()
-            for a in g.values()
-            if isinstance(a.outcome, Response) and a.outcome.model
-        }
-    )
-    manifest: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": run_id,
-        "name": name,
-        "suite": {"name": suite.name, "digest": suite.digest, "path": suite.path},
-        "golden_sets": golden_sets,
-        "metrics": sets,
-        "repeats": repeats,
-        "models_returned": models,
-        "coverage": coverage_row(coverage(attempts, scores, sets)),
-        **about,
-    }
-    return Run(
-        id=run_id,
-        name=name,
-        candidate_digest=candidate_digest,
-        suite_name=suite.name,
-        suite_digest=suite.digest,
-        golden_sets=golden_sets,
-        repeats=repeats,
-        attempts=attempts,
-        scores=scores,
-        manifest=manifest,
-    )
-
-
-def rescore_folder(folder: Path, suite: Suite, registry: Registry) -> Run:
-    """The run of a folder, its stored answers scored with `suite`. Nothing is written.
-
-    Raises:
-        StoreError: damaged folder. InvalidComparisonError: the answers belong to other golden sets.
-    """
-    manifest = read_manifest(folder)
-    wanted = {g.name: g.digest for g in suite.golden_sets}
-    changed = [name for name, found in wanted.items() if manifest["golden_sets"].get(name) != found]
-    if changed:
-        raise InvalidComparisonError(
-            f"{folder}: its answers are not to this version of golden set {', '.join(changed)}; "
-            "run the candidate again on this suite"
-        )
-    attempts: dict[str, dict[AttemptKey, Attempt]] = {name: {} for name in wanted}
-    try:
-        for row in read_lines(folder / "attempts.jsonl"):
-            attempt = attempt_from_row(row)
-            if attempt.golden_set in attempts:
-                attempts[attempt.golden_set][attempt.case_id, attempt.repeat] = attempt
-    except (KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{folder}: damaged attempts.jsonl ({error!r}); run the candidate again") from error
-    for golden_set in suite.golden_sets:
-        for case in golden_set.cases:
-            for repeat in range(manifest["repeats"]):
-                if (case.id, repeat) not in attempts[golden_set.name]:
-                    raise StoreError(
-                        f"{folder}: attempts.jsonl has no answer to {case.id!r}; run the candidate again"
-                    )
-    about = {
-        k: manifest[k] for k in ("candidate", "plan", "seed", "warnings", "facts", "environment", "plugins")
-    }
-    return build_run(
-        suite, attempts, registry, name=manifest["name"], repeats=manifest["repeats"], about=about
-    )
-
-
-def _totals(attempts: Mapping[str, Mapping[AttemptKey, Attempt]], candidate: Candidate) -> dict[str, Any]:
-    """Tokens, price and latency of all answers of the run, whoever paid for them and when."""
-    latencies: list[float] = []
-    tokens_in = tokens_out = known = 0
-    for group in attempts.values():
-        for attempt in group.values():
-            outcome = attempt.outcome
-            if isinstance(outcome, Failure):
-                continue
-            if outcome.latency_ms is not None:
-                latencies.append(outcome.latency_ms)
-            usage = outcome.usage
-            if usage is not None and usage.input_tokens is not None and usage.output_tokens is not None:
-                known += 1
-                tokens_in += usage.input_tokens
-                tokens_out += usage.output_tokens
-    totals: dict[str, Any] = {}
-    if known:
-        totals |= {"input_tokens": tokens_in, "output_tokens": tokens_out, "usage_known": known}
-        if candidate.price is not None:
-            totals["cost_usd"] = round(cost_usd(candidate.price, tokens_in, tokens_out), 6)
-    if latencies:
-        p50, p95 = np.quantile(latencies, [0.5, 0.95])
-        totals |= {"latency_p50_ms": round(float(p50), 1), "latency_p95_ms": round(float(p95), 1)}
-    return totals
-
-
-def _plugins(suite: Suite, candidate: Candidate, registry: Registry) -> list[dict[str, Any]]:
-    names = [("providers", candidate.provider)]
-    names += sorted({("scorers", s.name) for e in suite.evals for s in e.scorers})
-    rows = []
-    for kind, name in names:
-        entry = registry.entry(kind, name)
-        rows.append(
-            {
-                "kind": kind,
-                "name": name,
-                "target": entry.target,
-                "origin": entry.origin,
-                "version": registry.load(kind, name).version,
-            }
-        )
-    return rows
 
 
 def _unknown_ids(provider: Provider, suite: Suite) -> list[str]:
@@ -442,17 +423,3 @@ def _unknown_ids(provider: Provider, suite: Suite) -> list[str]:
 
 def _rng(how: Collecting, plan: Plan) -> np.random.Generator:
     return np.random.default_rng([how.seed, int(plan.digest[-8:], 16)])
-
-
-def _key(request: Request) -> _FullKey:
-    return request.golden_set, request.case.id, request.repeat
-
-
-def _attempt(request: Request, response: Response, *, cached: bool) -> Attempt:
-    return Attempt(
-        golden_set=request.golden_set,
-        case_id=request.case.id,
-        repeat=request.repeat,
-        outcome=response,
-        cached=cached,
-    )

@@ -71,9 +71,7 @@ class Spending:
     @property
     def run_tokens(self) -> int:
         """Tokens of the whole run, in and out."""
-        return (
-            self.earlier_input_tokens + self.earlier_output_tokens + self.input_tokens + self.output_tokens
-        )
+        return self.earlier_input_tokens + self.earlier_output_tokens + self.input_tokens + self.output_tokens
 
     def add(self, response: Response) -> None:
         """Account for one answer."""
@@ -278,7 +276,7 @@ class Execution:
                     self._note(f"{outcome}; now {throttle.limit} calls at once")
             if wait is None:
                 return self._give_up(outcome, tries, first)
-            if self._stop is not None:
+            if self._stopping.is_set():
                 return None
             await asyncio.sleep(wait)
 
@@ -304,10 +302,11 @@ class Execution:
             return _raised(error)
         finally:
             self._calling.discard(task)
-        if isinstance(response, Response) and isinstance(response.text, str):
+        text: Any = getattr(response, "text", None)
+        if isinstance(response, Response) and isinstance(text, str):
             return response
-        what = "a response without text" if isinstance(response, Response) else type(response).__name__
-        return CallError("bad_response", f"the provider returned {what}, not a Response")
+        what = f"{type(response).__name__} with {type(text).__name__} as its text"
+        return CallError("bad_response", f"the provider returned {what}; a Response with a text is needed")
 
     def _wait(self, failure: CallError, tries: int) -> float | None:
         """Seconds before the next try, None when there is to be none.

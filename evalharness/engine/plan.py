@@ -17,8 +17,8 @@ from evalharness.spec.prompts import render_messages
 class Plan:
     """Requests in golden-set order, then case order, then repeat.
 
-    `digest` names what is asked of whom (candidate, golden sets, repeats) and so the run folder; scorers are not in it:
-    the same answers can be scored again without a call.
+    `digest` names what is asked of whom (candidate, provider's version, golden sets with what prompts see of their
+    cards, repeats) and so the run folder; scorers are not in it: the same answers can be scored again without a call.
     """
 
     requests: tuple[Request, ...]
@@ -26,17 +26,24 @@ class Plan:
     digest: str
 
 
-def make_plan(suite: Suite, candidate: Candidate, *, repeats: int, recorded: bool) -> Plan:
+def make_plan(
+    suite: Suite, candidate: Candidate, *, repeats: int, recorded: bool, provider_version: str = ""
+) -> Plan:
     """Build the plan. Prompts of recorded candidates are not rendered: nothing would read them.
 
     Raises:
-        SpecError: a prompt template fails on some case; every failing case is named.
+        SpecError: a prompt template fails on some case; names the first one.
     """
     return Plan(
         requests=tuple(_requests(suite, candidate, repeats, recorded)),
         repeats=repeats,
         digest=digest(
-            [candidate.digest, [[g.name, g.digest] for g in suite.golden_sets], repeats],
+            [
+                candidate.digest,
+                provider_version,
+                [[g.name, g.digest, g.card.task] for g in suite.golden_sets],
+                repeats,
+            ],
         ),
     )
 
@@ -70,14 +77,19 @@ def derived_seed(seed: int | None, repeat: int) -> int | None:
     return int.from_bytes(hashlib.sha256(f"{seed}:{repeat}".encode()).digest()[:4], "big") >> 1
 
 
-def cache_key(candidate: Candidate, request: Request) -> str:
-    """The identity of one call: everything that shapes its answer, the repeat index included."""
+def cache_key(candidate: Candidate, request: Request, provider_version: str = "") -> str:
+    """The identity of one call: everything that shapes its answer, the repeat index included.
+
+    Targets, tags and the like are left out: to correct a target must not cost a call.
+    """
+    case = request.case
     return digest(
         [
             candidate.digest,
+            provider_version,
             [[m.role, m.content] for m in request.messages],
-            # the case itself reaches providers that hand it to user code
-            request.case.id,
+            # a provider gets the case itself, and may use more of it than the messages show
+            [case.id, case.input, case.choices, case.contexts],
             request.repeat,
             request.seed,
         ]

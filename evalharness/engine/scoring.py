@@ -48,14 +48,39 @@ def score_attempts(
                 if isinstance(outcome, Failure):
                     continue
                 try:
-                    score = scorer.score(cases[key[0]], outcome)
+                    found[key] = _checked(scorer.score(cases[key[0]], outcome))
                 except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the reason is kept and shown
-                    score = Unscored(f"scorer raised {type(error).__name__}: {str(error)[:200]}")
-                if isinstance(score, Scored) and not math.isfinite(score.value):
-                    score = Unscored("scorer gave a value that is not finite")
-                found[key] = score
+                    found[key] = Unscored(f"scorer raised {type(error).__name__}: {str(error)[:200]}")
             scores[metric_id] = found
     return scores
+
+
+def _checked(score: object) -> Score:
+    """A score that can be stored and read back to the same, whatever a plugin handed over."""
+    if isinstance(score, Unscored):
+        return score
+    if not isinstance(score, Scored):
+        return Unscored(f"scorer gave {type(score).__name__}, not a score")
+    given: Any = score.value
+    if type(given) is not float or score.stats or score.detail:
+        stats = {name: float(number) for name, number in score.stats.items()}
+        score = Scored(float(given), stats, _plain(score.detail))
+    if not math.isfinite(score.value) or not all(map(math.isfinite, score.stats.values())):
+        return Unscored("scorer gave a value that is not finite")
+    return score
+
+
+def _plain(value: Any) -> Any:
+    """Detail as JSON data: what has no JSON form is shown as text."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value)
 
 
 def coverage(

@@ -23,12 +23,17 @@ class Throttle:
         self._next_start = 0.0
         self._paused_until = 0.0
         self._last_cut = float("-inf")
+        self._pace = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
 
     @property
     def limit(self) -> int:
         """Calls allowed at once now."""
         return max(1, int(self._limit))
+
+    def now(self) -> float:
+        """The loop's clock, in seconds, as `refused` reads it."""
+        return self._loop.time()
 
     async def acquire(self) -> None:
         """Wait for a slot, for the end of a pause and for this call's turn in the minute."""
@@ -42,13 +47,21 @@ class Throttle:
                 raise
         self._active += 1
         try:
-            while (delay := self._delay()) > 0:
-                await asyncio.sleep(delay)
+            await self._turn()
         except BaseException:
             self.release()
             raise
-        if self._interval:
-            self._next_start = max(self._next_start, self._loop.time()) + self._interval
+
+    async def _turn(self) -> None:
+        if not self._interval:
+            while (delay := self._paused_until - self._loop.time()) > 0:
+                await asyncio.sleep(delay)
+            return
+        # one at a time: many waiting calls must not wake each other at every start
+        async with self._pace:
+            while (delay := max(self._paused_until, self._next_start) - self._loop.time()) > 0:
+                await asyncio.sleep(delay)
+            self._next_start = self._loop.time() + self._interval
 
     def release(self) -> None:
         """Give a slot back."""
@@ -61,20 +74,21 @@ class Throttle:
             self._limit = min(self._most, self._limit + 1.0 / self._limit)
             self._wake()
 
-    def refused(self, wait_s: float) -> bool:
-        """The endpoint asked for less: halve the limit once per burst and pause. True when the limit was cut."""
+    def refused(self, wait_s: float, began: float | None = None) -> bool:
+        """The endpoint asked for less: halve the limit once per burst and pause. True when the limit was cut.
+
+        Args:
+            wait_s: the pause that was asked for, in seconds.
+            began: when the refused call began, on the clock of `now`. A call from before the last cut is part of the
+                burst that was already answered.
+        """
         now = self._loop.time()
         self._paused_until = max(self._paused_until, now + wait_s)
-        # the calls of one burst are refused together; they are one message, not many
-        if now - self._last_cut < max(1.0, wait_s):
+        if (began is not None and began <= self._last_cut) or now - self._last_cut < max(1.0, wait_s):
             return False
         self._last_cut = now
         self._limit = max(1.0, self._limit / 2)
         return True
-
-    def _delay(self) -> float:
-        now = self._loop.time()
-        return max(self._paused_until, self._next_start if self._interval else 0.0) - now
 
     def _wake(self) -> None:
         free = self.limit - self._active

@@ -6,38 +6,75 @@ The key covers provider, model, the whole request and the repeat index.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from evalharness.core.attempts import Response
 from evalharness.errors import StoreError
+from evalharness.store.files import encode_ascii
 from evalharness.store.records import response_from_row, response_to_row
 
-_BUSY_SECONDS = 30.0
-_CHUNK = 500
+_BUSY_SECONDS: Final = 30.0
+_CHUNK: Final = 500
 
 
 class ResponseCache:
-    """Key → Response. Writes are gathered and committed by `flush`, so that a commit is shared by many calls."""
+    """Key → Response. Writes are gathered and committed by `flush`, so that a commit is shared by many calls.
 
-    def __init__(self, path: Path) -> None:
+    The first answer to a key stays, so that two runs at once agree on it; with `replace` (a run that asks everything
+    again) the new one takes its place. One thread at a time may use it.
+    """
+
+    def __init__(self, path: Path, *, replace: bool = False) -> None:
+        """Open or create.
+
+        Raises:
+            StoreError: not a cache, damaged, or no permission.
+        """
         self._path = path
+        self._insert = f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO responses VALUES (?, ?)"
         self._pending: list[tuple[str, str]] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID"
+            # the run's loop may live in another thread than the one that opens and closes (a notebook)
+            self._db = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
         except (sqlite3.Error, OSError) as error:
             raise self._failed("open", error) from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise self._failed("open", error) from error
+
+    def _prepare(self) -> None:
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                self._db.execute(
+                    "CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID"
+                )
+                return
+            except sqlite3.OperationalError as error:
+                # The change to WAL does not wait for others as ordinary statements do.
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Response]:
-        """The responses known for these keys."""
+        """The responses known for these keys.
+
+        Raises:
+            StoreError: damaged.
+        """
         wanted = list(keys)
         found: dict[str, Response] = {}
         try:
@@ -47,30 +84,48 @@ class ResponseCache:
                 query = f"SELECT key, row FROM responses WHERE key IN ({marks})"
                 for key, row in self._db.execute(query, part):
                     found[key] = response_from_row(json.loads(row))
-        except (sqlite3.Error, ValueError, KeyError) as error:
+        except (sqlite3.Error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise self._failed("read", error) from error
         return found
 
     def put(self, key: str, response: Response) -> None:
-        """Remember a response; it is on disk after the next flush."""
-        self._pending.append((key, json.dumps(response_to_row(response))))
+        """Remember a response; it is on disk after the next flush.
+
+        Raises:
+            StoreError: what was gathered could not be written.
+        """
+        self._pending.append((key, encode_ascii(response_to_row(response))))
         if len(self._pending) >= _CHUNK:
             self.flush()
 
     def flush(self) -> None:
-        """Commit what `put` gathered. The first answer to a key stays: two runs at once agree on it."""
+        """Commit what `put` gathered.
+
+        Raises:
+            StoreError: it could not be written (disk full, locked for too long, damaged); it is still gathered.
+        """
         if not self._pending:
             return
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT OR IGNORE INTO responses VALUES (?, ?)", self._pending)
+            self._db.executemany(self._insert, self._pending)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
             raise self._failed("write", error) from error
         self._pending.clear()
 
+    def forget(self) -> None:
+        """Drop what was gathered and not written."""
+        self._pending.clear()
+
     def close(self) -> None:
-        """Flush and close."""
+        """Flush and close.
+
+        Raises:
+            StoreError: as `flush`; it is closed all the same.
+        """
         try:
             self.flush()
         finally:
@@ -78,6 +133,6 @@ class ResponseCache:
 
     def _failed(self, doing: str, error: Exception) -> StoreError:
         return StoreError(
-            f"{self._path}: cannot {doing} the response cache: {error}; free space or delete the file "
-            "(it only saves calls) and run the same command again"
+            f"{self._path}: cannot {doing} the response cache: {error}; free space, or delete the file "
+            "(it only saves calls), and run the same command again"
         )

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
-import tempfile
-from collections.abc import Iterable, Iterator
+import secrets
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from evalharness.errors import StoreError
+
+# Built once: `json.dumps` with options makes a new encoder at every call.
+encode: Final[Callable[[Any], str]] = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+"""One line of compact JSON; NaN is refused."""
+encode_ascii: Final[Callable[[Any], str]] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+"""The same with everything but ASCII escaped."""
 
 
 def explain(error: OSError, path: Path | str, doing: str) -> StoreError:
@@ -33,22 +42,20 @@ def atomic_writer(path: Path) -> Iterator[Any]:
     Raises:
         StoreError: on any OSError; the temporary file is removed.
     """
-    temporary: str | None = None
+    # Not mkstemp: its files are private, and what a run folder shows to others is for the umask to say.
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with open(handle, "w", encoding="utf-8", errors="surrogatepass", newline="\n") as stream:
+        with open(temporary, "x", encoding="utf-8", errors="surrogatepass", newline="\n") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
         raise explain(error, path, "write the file") from error
     finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -62,11 +69,24 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_lines(path: Path, rows: Iterable[Any]) -> None:
-    """Write JSON Lines atomically."""
-    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+def write_lines(path: Path, rows: Iterable[Any]) -> str:
+    """Write JSON Lines atomically; returns the digest of the file, as `file_digest` gives it."""
+    state = hashlib.sha256()
     with atomic_writer(path) as stream:
-        stream.writelines(encode(row) + "\n" for row in rows)
+        for row in rows:
+            line = encode(row) + "\n"
+            state.update(line.encode("utf-8", "surrogatepass"))
+            stream.write(line)
+    return "sha256:" + state.hexdigest()
+
+
+def file_digest(path: Path) -> str | None:
+    """`sha256:<64 hex>` of a file's bytes, None where it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def read_json(path: Path) -> Any:
@@ -79,7 +99,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
     except OSError as error:
         raise explain(error, path, "read the file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(
             f"{path}: not valid JSON ({error}); the file is damaged, delete its folder and run again"
         ) from error
@@ -99,7 +119,7 @@ def read_lines(path: Path) -> Iterator[Any]:
                 yield json.loads(line)
     except OSError as error:
         raise explain(error, path, "read the file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(
             f"{path}:{number}: not valid JSON ({error}); the file is damaged, delete its folder and run again"
         ) from error

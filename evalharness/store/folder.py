@@ -14,10 +14,27 @@ from evalharness.core.attempts import Attempt, Failure
 from evalharness.core.runs import AttemptKey, Run
 from evalharness.core.scores import Score, Scored
 from evalharness.errors import StoreError
-from evalharness.store.files import explain, read_json, read_lines, slug, write_json, write_lines
+from evalharness.store.files import (
+    explain,
+    file_digest,
+    read_json,
+    read_lines,
+    slug,
+    write_json,
+    write_lines,
+)
+from evalharness.store.journal import NAME as JOURNAL
 from evalharness.store.records import attempt_from_row, attempt_to_row, score_from_value, score_to_value
 
 SCHEMA_VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+ATTEMPTS: Final = "attempts.jsonl"
+SCORES: Final = "scores.jsonl"
+_SHAPE: Final[Mapping[str, type]] = {
+    "run_id": str, "name": str, "repeats": int, "plan": str, "candidate": dict, "suite": dict, "golden_sets": dict,
+    "metrics": dict, "coverage": dict, "facts": dict, "files": dict, "environment": dict, "models_returned": list,
+    "warnings": list, "plugins": list,
+}  # fmt: skip
 
 
 class Store:
@@ -48,7 +65,13 @@ class Store:
 
 @contextlib.contextmanager
 def locked(folder: Path, waiting: Any) -> Iterator[None]:
-    """Hold a run folder alone. A second process waits for the first (`waiting()` is called once) and then finds its results."""
+    """Hold a run folder alone.
+
+    A second process waits for the first (`waiting()` is called once) and then finds its results.
+
+    Raises:
+        StoreError: the folder cannot be made, written or locked.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -60,6 +83,8 @@ def locked(folder: Path, waiting: Any) -> Iterator[None]:
         except BlockingIOError:
             waiting()
             fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            raise explain(error, folder, "lock the run folder") from error
         yield
     finally:
         os.close(handle)
@@ -71,44 +96,71 @@ def content_id(
     attempts: Mapping[str, Mapping[AttemptKey, Attempt]],
     scores: Mapping[str, Mapping[AttemptKey, Score]],
 ) -> str:
-    """The run id: a digest of what was asked, answered and scored. Times, tokens and messages of failures are left out."""
+    """The run id: a digest of what was asked, answered and scored.
+
+    Times, tokens and messages of failures are left out.
+    """
 
     def lines() -> Iterator[str]:
         yield candidate_digest
         yield suite_digest
         for golden_set, group in attempts.items():
-            yield "set " + golden_set
+            yield f"set {golden_set} {len(group)}"
             for (case_id, repeat), attempt in group.items():
                 outcome = attempt.outcome
+                # the lengths keep a text with line ends from reading like several answers
                 if isinstance(outcome, Failure):
-                    yield f"{case_id}\0{repeat}\0failed {outcome.kind}"
+                    yield f"{len(case_id)} {case_id} {repeat} failed {outcome.kind}"
                 else:
-                    yield f"{case_id}\0{repeat}\0{outcome.text}"
+                    yield f"{len(case_id)} {case_id} {repeat} {len(outcome.text)} {outcome.text}"
         for metric, values in scores.items():
-            yield "metric " + metric
+            yield f"metric {metric} {len(values)}"
             for (case_id, repeat), score in values.items():
-                # repr of a float is exact, so equal ids mean equal values
-                value = repr(score.value) if isinstance(score, Scored) else "unscored"
-                yield f"{case_id}\0{repeat}\0{value}"
+                yield f"{len(case_id)} {case_id} {repeat} {_score_text(score)}"
 
     return digest_lines(lines())
 
 
+def _score_text(score: Score) -> str:
+    if not isinstance(score, Scored):
+        return "unscored"
+    # repr of a float is exact, so equal ids mean equal values
+    if not score.stats:
+        return repr(score.value)
+    return f"{score.value!r} {sorted(score.stats.items())!r}"
+
+
 def save_run(folder: Path, run: Run) -> None:
-    """Write a run. `manifest.json` comes last: a folder that has one is complete."""
-    write_lines(
-        folder / "attempts.jsonl",
-        (attempt_to_row(a) for group in run.attempts.values() for a in group.values()),
+    """Write a run. `manifest.json` comes last, with the digests of the other files."""
+    attempts = write_lines(
+        folder / ATTEMPTS, (attempt_to_row(a) for group in run.attempts.values() for a in group.values())
     )
-    save_scores(folder, run)
-    with contextlib.suppress(OSError):
-        (folder / "journal.jsonl").unlink()
+    _save_scores(folder, run, attempts)
+    with contextlib.suppress(StoreError):
+        drop_journal(folder)
 
 
 def save_scores(folder: Path, run: Run) -> None:
-    """Write `scores.jsonl` (one line an attempt and golden set) and `manifest.json`."""
-    write_lines(folder / "scores.jsonl", _score_rows(run))
-    write_json(folder / "manifest.json", run.manifest)
+    """Write `scores.jsonl` (one line an attempt and golden set) and `manifest.json`, for attempts that stay."""
+    _save_scores(folder, run, file_digest(folder / ATTEMPTS) or "")
+
+
+def _save_scores(folder: Path, run: Run, attempts: str) -> None:
+    scores = write_lines(folder / SCORES, _score_rows(run))
+    write_json(folder / MANIFEST, {**run.manifest, "files": {ATTEMPTS: attempts, SCORES: scores}})
+
+
+def drop_journal(folder: Path) -> None:
+    """Remove the journal, of a run that is stored whole or is to be made anew.
+
+    Raises:
+        StoreError: no permission.
+    """
+    path = folder / JOURNAL
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise explain(error, path, "remove the journal") from error
 
 
 def _score_rows(run: Run) -> Iterator[dict[str, Any]]:
@@ -124,37 +176,62 @@ def _score_rows(run: Run) -> Iterator[dict[str, Any]]:
 
 def is_run_folder(path: Path) -> bool:
     """Whether `path` holds a complete run."""
-    return (path / "manifest.json").is_file() and (path / "attempts.jsonl").is_file()
+    return (path / MANIFEST).is_file() and (path / ATTEMPTS).is_file()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """`manifest.json` of a run folder.
+    """`manifest.json` of a run folder, with everything in it that a run needs.
 
     Raises:
         StoreError: missing, damaged, or of a schema this version does not know.
     """
-    manifest = read_json(folder / "manifest.json")
+    path = folder / MANIFEST
+    manifest = read_json(path)
     if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
+        raise StoreError(f"{path}: not a run manifest of schema {SCHEMA_VERSION}; run the candidate again")
+    wrong = [name for name, kind in _SHAPE.items() if not isinstance(manifest.get(name), kind)]
+    wrong += [
+        f"{name}.{key}"
+        for name, keys in (("candidate", ("digest",)), ("suite", ("name", "digest")))
+        for key in keys
+        if name not in wrong and not isinstance(manifest[name].get(key), str)
+    ]
+    if wrong:
         raise StoreError(
-            f"{folder / 'manifest.json'}: not a run manifest of schema {SCHEMA_VERSION}; run the candidate again"
+            f"{path}: damaged: {', '.join(wrong)} missing or of the wrong type; run the candidate again"
         )
     return manifest
+
+
+def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Names of the files that are not as they were written with this manifest."""
+    return [name for name in (ATTEMPTS, SCORES) if manifest["files"].get(name) != file_digest(folder / name)]
+
+
+def refuse_edited(folder: Path, name: str) -> StoreError:
+    """The error for a file of a run that was changed after it was written."""
+    fix = (
+        f"score it again with: evalharness score {folder}"
+        if name == SCORES
+        else "delete the folder and run the candidate again"
+    )
+    return StoreError(f"{folder / name}: does not match manifest.json (edited or damaged); {fix}")
 
 
 def load_run(folder: Path) -> Run:
     """Read a run folder back.
 
     Raises:
-        StoreError: a file is missing or damaged, or the contents do not match the run id in the manifest.
+        StoreError: a file is missing or damaged, or the contents do not match the manifest.
     """
     manifest = read_manifest(folder)
     attempts: dict[str, dict[AttemptKey, Attempt]] = {name: {} for name in manifest["golden_sets"]}
     scores: dict[str, dict[AttemptKey, Score]] = {metric: {} for metric in manifest["metrics"]}
     try:
-        for row in read_lines(folder / "attempts.jsonl"):
+        for row in read_lines(folder / ATTEMPTS):
             attempt = attempt_from_row(row)
             attempts[attempt.golden_set][attempt.case_id, attempt.repeat] = attempt
-        for row in read_lines(folder / "scores.jsonl"):
+        for row in read_lines(folder / SCORES):
             key = (row["id"], row["repeat"])
             for metric, value in row["scores"].items():
                 scores[metric][key] = score_from_value(value)
@@ -162,6 +239,8 @@ def load_run(folder: Path) -> Run:
         raise StoreError(
             f"{folder}: damaged run folder ({error!r}); delete it and run the candidate again"
         ) from error
+    for name in changed_files(folder, manifest):
+        raise refuse_edited(folder, name)
     run = Run(
         id=manifest["run_id"],
         name=manifest["name"],
@@ -176,7 +255,7 @@ def load_run(folder: Path) -> Run:
     )
     if content_id(run.candidate_digest, run.suite_digest, attempts, scores) != run.id:
         raise StoreError(
-            f"{folder}: the files do not match the run id in manifest.json (edited or damaged); "
-            "re-score it with: evalharness score FOLDER, or run the candidate again"
+            f"{folder}: the answers do not match the run id in manifest.json (edited or damaged); "
+            "delete the folder and run the candidate again"
         )
     return run

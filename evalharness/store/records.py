@@ -31,10 +31,10 @@ def response_to_row(response: Response) -> dict[str, Any]:
 
 
 def response_from_row(row: Mapping[str, Any]) -> Response:
-    """The inverse of response_to_row."""
+    """The inverse of response_to_row. Raises KeyError, TypeError or AttributeError on rows of another shape."""
     usage = row.get("usage")
     return Response(
-        text=row["output"],
+        text=_text(row["output"]),
         model=row.get("model"),
         finish_reason=row.get("finish_reason"),
         usage=Usage(usage.get("input_tokens"), usage.get("output_tokens")) if usage else None,
@@ -58,15 +58,24 @@ def attempt_to_row(attempt: Attempt) -> dict[str, Any]:
 
 
 def attempt_from_row(row: Mapping[str, Any]) -> Attempt:
-    """The inverse of attempt_to_row. Raises KeyError or TypeError on rows of another shape."""
+    """The inverse of attempt_to_row. Raises KeyError, TypeError or AttributeError on rows of another shape."""
     failure = row.get("failure")
+    repeat = row["repeat"]
+    if type(repeat) is not int:
+        raise TypeError(f"repeat is {type(repeat).__name__}, not a whole number")
     return Attempt(
-        golden_set=row["golden_set"],
-        case_id=row["id"],
-        repeat=row["repeat"],
+        golden_set=_text(row["golden_set"]),
+        case_id=_text(row["id"]),
+        repeat=repeat,
         cached=row.get("cached", False),
         outcome=Failure(**failure) if failure is not None else response_from_row(row),
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} where a text is needed")
+    return value
 
 
 def score_to_value(score: Score) -> Any:

@@ -1,0 +1,176 @@
+"""Attempts → Run: scored, counted, with everything the manifest says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalharness.core.attempts import Attempt, Failure, Response
+from evalharness.core.candidates import Candidate
+from evalharness.core.runs import AttemptKey, Run
+from evalharness.core.suites import Suite
+from evalharness.engine.execute import cost_usd, tokens_of
+from evalharness.engine.scoring import build_scorers, coverage, coverage_row, metric_sets, score_attempts
+from evalharness.errors import InvalidComparisonError, StoreError
+from evalharness.plugins import Registry
+from evalharness.store.files import read_lines
+from evalharness.store.folder import (
+    ATTEMPTS,
+    SCHEMA_VERSION,
+    changed_files,
+    content_id,
+    read_manifest,
+    refuse_edited,
+)
+from evalharness.store.records import attempt_from_row
+
+
+def build_run(
+    suite: Suite,
+    attempts: Mapping[str, Mapping[AttemptKey, Attempt]],
+    registry: Registry,
+    *,
+    name: str,
+    repeats: int,
+    about: Mapping[str, Any],
+) -> Run:
+    """Score attempts and put the run together. `about` is what the manifest says beside identity and counts."""
+    scorers = build_scorers(suite, registry)
+    scores = score_attempts(suite, attempts, scorers)
+    sets = metric_sets(suite)
+    candidate_digest = about["candidate"]["digest"]
+    golden_sets = {g.name: g.digest for g in suite.golden_sets}
+    run_id = content_id(candidate_digest, suite.digest, attempts, scores)
+    models = sorted(
+        {
+            a.outcome.model
+            for g in attempts.values()
+            for a in g.values()
+            if isinstance(a.outcome, Response) and a.outcome.model
+        }
+    )
+    manifest: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "name": name,
+        "suite": {"name": suite.name, "digest": suite.digest, "path": suite.path},
+        "golden_sets": golden_sets,
+        "metrics": sets,
+        "repeats": repeats,
+        "models_returned": models,
+        "coverage": coverage_row(coverage(attempts, scores, sets)),
+        **about,
+    }
+    return Run(
+        id=run_id,
+        name=name,
+        candidate_digest=candidate_digest,
+        suite_name=suite.name,
+        suite_digest=suite.digest,
+        golden_sets=golden_sets,
+        repeats=repeats,
+        attempts=attempts,
+        scores=scores,
+        manifest=manifest,
+    )
+
+
+def rescore_folder(folder: Path, suite: Suite, registry: Registry) -> Run:
+    """The run of a folder, its stored answers scored with `suite`. Nothing is written.
+
+    Raises:
+        StoreError: damaged folder. InvalidComparisonError: the answers belong to other golden sets.
+    """
+    manifest = read_manifest(folder)
+    wanted = {g.name: g.digest for g in suite.golden_sets}
+    changed = [name for name, found in wanted.items() if manifest["golden_sets"].get(name) != found]
+    if changed:
+        raise InvalidComparisonError(
+            f"{folder}: its answers are not to this version of golden set {', '.join(changed)}; "
+            "run the candidate again on this suite"
+        )
+    if ATTEMPTS in changed_files(folder, manifest):
+        raise refuse_edited(folder, ATTEMPTS)
+    stored: dict[tuple[str, str, int], Attempt] = {}
+    try:
+        for row in read_lines(folder / ATTEMPTS):
+            attempt = attempt_from_row(row)
+            stored[attempt.golden_set, attempt.case_id, attempt.repeat] = attempt
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{folder}: damaged {ATTEMPTS} ({error!r}); run the candidate again") from error
+    attempts: dict[str, dict[AttemptKey, Attempt]] = {}
+    for golden_set in suite.golden_sets:
+        group = attempts[golden_set.name] = {}
+        for case in golden_set.cases:
+            for repeat in range(manifest["repeats"]):
+                found = stored.get((golden_set.name, case.id, repeat))
+                if found is None:
+                    raise StoreError(
+                        f"{folder}: {ATTEMPTS} has no answer to {case.id!r}; run the candidate again"
+                    )
+                group[case.id, repeat] = found
+    about: dict[str, Any] = {
+        k: manifest[k]
+        for k in ("candidate", "plan", "seed", "warnings", "facts", "environment")
+        if k in manifest
+    }
+    about["plugins"] = [row for row in manifest["plugins"] if row.get("kind") != "scorers"]
+    about["plugins"] += plugin_rows(scorer_names(suite), registry)
+    return build_run(
+        suite, attempts, registry, name=manifest["name"], repeats=manifest["repeats"], about=about
+    )
+
+
+def totals(attempts: Mapping[str, Mapping[AttemptKey, Attempt]], candidate: Candidate) -> dict[str, Any]:
+    """Tokens, price and latency of all answers of the run, whoever paid for them and when.
+
+    `usage_unknown` counts the answers whose tokens nobody told: they are not in the sums.
+    """
+    latencies: list[float] = []
+    tokens_in = tokens_out = known = answers = 0
+    for group in attempts.values():
+        for attempt in group.values():
+            outcome = attempt.outcome
+            if isinstance(outcome, Failure):
+                continue
+            answers += 1
+            if outcome.latency_ms is not None:
+                latencies.append(outcome.latency_ms)
+            more_in, more_out, told = tokens_of(outcome)
+            tokens_in += more_in
+            tokens_out += more_out
+            known += told
+    found: dict[str, Any] = {"usage_known": known, "usage_unknown": answers - known}
+    if known:
+        found |= {"input_tokens": tokens_in, "output_tokens": tokens_out}
+        if candidate.price is not None:
+            found["cost_usd"] = round(cost_usd(candidate.price, tokens_in, tokens_out), 6)
+    if latencies:
+        p50, p95 = np.quantile(latencies, [0.5, 0.95])
+        found |= {"latency_p50_ms": round(float(p50), 1), "latency_p95_ms": round(float(p95), 1)}
+    return found
+
+
+def plugin_rows(names: Iterable[tuple[str, str]], registry: Registry) -> list[dict[str, Any]]:
+    """What answers or scores, by (kind, name), with where it comes from and its version."""
+    rows = []
+    for kind, name in names:
+        entry = registry.entry(kind, name)
+        rows.append(
+            {
+                "kind": kind,
+                "name": name,
+                "target": entry.target,
+                "origin": entry.origin,
+                "version": getattr(registry.load(kind, name), "version", None),
+            }
+        )
+    return rows
+
+
+def scorer_names(suite: Suite) -> list[tuple[str, str]]:
+    """The scorers of a suite as `plugin_rows` takes them, sorted."""
+    return sorted({("scorers", spec.name) for item in suite.evals for spec in item.scorers})
