@@ -20,6 +20,7 @@ from evalharness.content import PathPolicy
 from evalharness.core.attempts import Attempt as Attempt
 from evalharness.core.candidates import Candidate
 from evalharness.core.cases import GoldenSet
+from evalharness.core.comparisons import Comparison
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
 from evalharness.core.verdicts import Verdict
@@ -220,7 +221,7 @@ def rerender(
     """Render the reports of an earlier comparison again, from its stored runs and without a call.
 
     Raises:
-        StoreError: `folder` is not a report folder, or its runs are gone.
+        StoreError: `folder` is not a report folder, or its runs are gone or were replaced.
     """
     use = settings or Settings()
     place = Path(folder) / SOURCES
@@ -228,11 +229,14 @@ def rerender(
         raise StoreError(f"{folder}: no {SOURCES} in it; give the --out folder of an earlier compare")
     sources = read_json(place)
     sides = [use.cwd / sources[role] for role in ("baseline", "candidate")]
-    for side in sides:
+    for side, role in zip(sides, ("baseline", "candidate"), strict=True):
         if not is_run_folder(side):
             raise StoreError(f"{side}: the run of this report is gone; run compare again")
+        if read_manifest(side)["run_id"] != sources["run_ids"][role]:
+            raise StoreError(f"{side}: another run has taken the place of the {role}; run compare again")
     again = replace(use, seed=sources["seed"])
-    verdict, fresh_sources = _compare(sides[0], sides[1], sources["suite"], again)
+    confirming = use.cwd / sources["critical"] if sources.get("critical") else None
+    verdict, fresh_sources = _compare(sides[0], sides[1], sources["suite"], again, confirming)
     target = Path(out) if out is not None else Path(folder)
     written = render(verdict, target)
     write_json(target / SOURCES, fresh_sources)
@@ -351,38 +355,87 @@ def _collect(suite: Suite, candidate: Candidate, use: Settings) -> tuple[Run, Pa
 
 
 def _compare(
-    baseline: str | Path, candidate: str | Path, suite: str | Path | None, use: Settings
+    baseline: str | Path,
+    candidate: str | Path,
+    suite: str | Path | None,
+    use: Settings,
+    confirming: Path | None = None,
 ) -> tuple[Verdict, dict[str, Any]]:
+    """The verdict, and where its runs lie. `confirming`: a stored run that asked the failed critical cases again."""
     from evalharness.analysis.compare import compare_runs
+    from evalharness.analysis.confirm import confirmed
     from evalharness.engine.scoring import build_scorers
     from evalharness.gate.decide import decide
 
     left, right = _sides(baseline, candidate, use)
+    _refuse_replacing(left, right, use)
+    _refuse_replacing(right, left, use)
     chosen = _suite_for([left.suite_path, right.suite_path], suite, use)
     first, first_folder = left.obtain(chosen)
+    # read at once: the other side may be stored in the same folder
+    run_ids = {"baseline": read_manifest(first_folder)["run_id"]}
     second, second_folder = right.obtain(chosen)
-    comparison = compare_runs(
-        chosen,
-        first,
-        second,
-        build_scorers(chosen, use.registry),
-        seed=use.seed,
-        warnings=suite_warnings(chosen),
-    )
+    run_ids["candidate"] = read_manifest(second_folder)["run_id"]
+    scorers = build_scorers(chosen, use.registry)
+    comparison = compare_runs(chosen, first, second, scorers, seed=use.seed, warnings=suite_warnings(chosen))
+    again: Path | None = None
+    if comparison.critical and second.repeats == 1:
+        again = confirming or _ask_critical_again(comparison, chosen, right.model, use)
+    if again is not None:
+        critical = confirmed(chosen, comparison.critical, _load_run(again), scorers)
+        comparison = replace(comparison, critical=critical)
     sources = {
         "schema_version": 1,
         "baseline": use.paths.show(first_folder),
         "candidate": use.paths.show(second_folder),
+        "run_ids": run_ids,
         "suite": use.paths.show(Path(chosen.path)),
         "seed": use.seed,
+        "critical": use.paths.show(again) if again is not None else None,
     }
     return decide(comparison, chosen.gate), sources
+
+
+def _ask_critical_again(
+    comparison: Comparison, suite: Suite, candidate: Candidate | None, use: Settings
+) -> Path | None:
+    """More answers of a candidate that can still be asked to the critical cases it failed once; None: it cannot."""
+    from evalharness.analysis.confirm import CONFIRM_REPEATS, critical_subset
+
+    if candidate is None or use.registry.load("providers", candidate.provider).recorded:
+        return None
+    again = replace(candidate, name=f"{candidate.name}-critical", repeats=CONFIRM_REPEATS)
+    return _collect(critical_subset(suite, comparison.critical), again, replace(use, fresh=False))[1]
 
 
 @dataclass(frozen=True, slots=True)
 class _SideSource:
     suite_path: str | None
     obtain: Callable[[Suite], tuple[Run, Path]]
+    folder: Path | None = None
+    model: Candidate | None = None
+
+
+def _refuse_replacing(stored: _SideSource, asked: _SideSource, use: Settings) -> None:
+    """Refuse a comparison whose new answers would be stored over the run they are compared with.
+
+    So it would be where the plan does not tell the two apart: the user's own code under one name, or --fresh. The next
+    comparison with that folder would then compare the new answers with themselves, and pass.
+    """
+    folder, model = stored.folder, asked.model
+    if folder is None or model is None or folder.parent.resolve() != (use.place.root / "runs").resolve():
+        return
+    provider = use.registry.load("providers", model.provider)
+    told_apart = provider.recorded or (provider.cacheable and not use.fresh)
+    same = (
+        folder.name.startswith(f"{slug(model.name)}-")
+        and read_manifest(folder)["candidate"]["digest"] == model.digest
+    )
+    if same and not told_apart:
+        raise UsageError(
+            f"{model.path}: its answers would replace the run they are compared with ({use.paths.show(folder)}): same "
+            "name, same settings; give this version another `name`, or copy that folder out of the store first"
+        )
 
 
 def _sides(baseline: str | Path, candidate: str | Path, use: Settings) -> tuple[_SideSource, _SideSource]:
@@ -411,13 +464,15 @@ def _side(role: str, given: str | Path, use: Settings) -> _SideSource:
         raise
     if path.is_dir():
         folder = _run_folder(path)
-        return _SideSource(_suite_of(folder, use), lambda suite: (_comparable(folder, suite, use), folder))
+        return _SideSource(
+            _suite_of(folder, use), lambda suite: (_comparable(folder, suite, use), folder), folder=folder
+        )
     if path.suffix not in (".yaml", ".yml"):
         raise UsageError(
             f"{given}: not something to compare; give a candidate .yaml or a run folder (with a manifest.json)"
         )
     model = load_candidate(path, use)
-    return _SideSource(model.suite_path, lambda suite: _collect(suite, model, use))
+    return _SideSource(model.suite_path, lambda suite: _collect(suite, model, use), model=model)
 
 
 def _run_folder(folder: str | Path) -> Path:
