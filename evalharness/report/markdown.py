@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from evalharness.core.verdicts import Outcome, Verdict
-from evalharness.report.cases import CasesView, CaseView, Limits, build_cases
+from evalharness.report.cases import CasesView, CaseView, CriticalView, Limits, build_cases
+from evalharness.report.diff import Part
 from evalharness.report.text import one_line
 from evalharness.report.view import MetricRow, View, build_view
 
@@ -140,20 +141,11 @@ def _metric(row: MetricRow) -> str:
 
 
 def _cases(cases: CasesView, left: int) -> tuple[list[str], int]:
-    rows: list[str] = []
-    for failure in cases.critical:
-        seen = "" if failure.confirmed else " (not confirmed on repeats)"
-        rows.append(
-            f"- **critical** {code(failure.key)} {code(failure.metric)}{seen}: "
-            f"was {code(failure.before, limit=_PREVIEW)}, now {code(failure.after, limit=_PREVIEW)}"
-        )
-    listed = {failure.key for failure in cases.critical}
-    rows += [_case(case) for case in cases.regressed.cases if case.key not in listed]
-    total = (
-        cases.critical_total
-        + sum(1 for c in cases.regressed.cases if c.key not in listed)
-        + cases.regressed.left_out
-    )
+    failed = {failure.key for failure in cases.critical}
+    rows = [_case(case, critical=case.key in failed) for case in cases.regressed.cases]
+    if not cases.regressed.left_out:
+        rows += [_critical(failure) for failure in cases.critical if not failure.anchor]
+    total = len(rows) + cases.regressed.left_out
     if not total:
         return [], left
     title = f"**What broke** ({total:,})"
@@ -170,17 +162,26 @@ def _cases(cases: CasesView, left: int) -> tuple[list[str], int]:
     return lines, left - _size(lines)
 
 
-def _case(case: CaseView) -> str:
+def _critical(failure: CriticalView) -> str:
+    seen = "" if failure.confirmed else " (not confirmed on repeats)"
+    return (
+        f"- **critical** {code(failure.key)} {code(failure.metric)}{seen}: "
+        f"was {code(failure.before, limit=_PREVIEW)}, now {code(failure.after, limit=_PREVIEW)}"
+    )
+
+
+def _case(case: CaseView, *, critical: bool) -> str:
     moves = ", ".join(f"{code(m.metric)} {m.before} → {m.after}" for m in case.moves[:3])
     before = _preview(case.failed_before, case.before.parts)
     after = _preview(case.failed_after, case.after.parts)
-    return f"- {code(case.key)} {moves}: was {before}, now {after}"
+    mark = "**critical** " if critical else ""
+    return f"- {mark}{code(case.key)} {moves}: was {before}, now {after}"
 
 
-def _preview(failed: str, parts: Iterable[object]) -> str:
+def _preview(failed: str, parts: Iterable[Part]) -> str:
     if failed:
         return f"no answer ({code(failed, limit=_PREVIEW)})"
-    text = "".join(getattr(part, "text", "") for part in parts)
+    text = "".join(part.text for part in parts)
     return code(text, limit=_PREVIEW) if text.strip() else "an empty answer"
 
 

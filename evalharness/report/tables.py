@@ -57,15 +57,15 @@ class Breakdown:
 def breakdown(metric: str, data: Mapping[str, Any]) -> Breakdown | None:
     """Tables of one metric, None where its data holds none that is known.
 
-    Known are, under `baseline` and `candidate`: a mapping class → measures (named `per_class` or `classes`), and
-    `confusion`: true class → answer → count.
+    Known are, under `baseline` and `candidate`: `per_class`, a list of {"label", measure: value}, and `confusion`,
+    {"gold": labels, "predicted": labels, "matrix": counts}.
     """
     sides = [_mapping(data.get(role)) for role in ("baseline", "candidate")]
     classes = _classes([_per_class(side) for side in sides])
     confusion = [_confusion(side) for side in sides]
     labels = _labels(confusion)
     matrices: tuple[Matrix, ...] = ()
-    if labels and len(labels) <= _MATRIX:
+    if 0 < len(labels) <= _MATRIX:
         matrices = tuple(
             _matrix(name, table, labels)
             for name, table in zip(("Baseline", "Candidate"), confusion, strict=True)
@@ -82,17 +82,11 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _per_class(side: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    table = side.get("per_class", side.get("classes"))
-    if isinstance(table, list):
-        table = {
-            str(row.get("label", row.get("class", i))): row
-            for i, row in enumerate(table)
-            if isinstance(row, Mapping)
-        }
+    rows = side.get("per_class")
     return {
-        str(name): {str(k): float(v) for k, v in measures.items() if _number(v)}
-        for name, measures in _mapping(table).items()
-        if isinstance(measures, Mapping)
+        str(row.get("label")): {str(k): float(v) for k, v in row.items() if _number(v)}
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, Mapping)
     }
 
 
@@ -100,21 +94,16 @@ def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _confusion(side: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    table = side.get("confusion", side.get("confusion_matrix"))
-    if (
-        isinstance(table, Mapping)
-        and isinstance(table.get("labels"), list)
-        and isinstance(table.get("matrix"), list)
-    ):
-        labels = [str(label) for label in table["labels"]]
-        table = {
-            t: dict(zip(labels, row, strict=False)) for t, row in zip(labels, table["matrix"], strict=False)
-        }
+def _confusion(side: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """True class → answer → count, zeros left out. Counts are fractions where repeats were averaged."""
+    table = _mapping(side.get("confusion"))
+    gold, predicted, matrix = (table.get(name) for name in ("gold", "predicted", "matrix"))
+    if not (isinstance(gold, list) and isinstance(predicted, list) and isinstance(matrix, list)):
+        return {}
     return {
-        str(truth): {str(answer): int(n) for answer, n in answers.items() if _number(n)}
-        for truth, answers in _mapping(table).items()
-        if isinstance(answers, Mapping)
+        str(truth): {str(a): float(n) for a, n in zip(predicted, row, strict=False) if _number(n) and n}
+        for truth, row in zip(gold, matrix, strict=False)
+        if isinstance(row, list)
     }
 
 
@@ -139,13 +128,13 @@ def _classes(sides: list[dict[str, dict[str, float]]]) -> ClassTable | None:
     return ClassTable(shown, rows, len(names) - len(rows))
 
 
-def _labels(sides: list[dict[str, dict[str, int]]]) -> list[str]:
+def _labels(sides: list[dict[str, dict[str, float]]]) -> list[str]:
     truths = dict.fromkeys(truth for side in sides for truth in side)
     answers = dict.fromkeys(a for side in sides for row in side.values() for a, n in row.items() if n)
     return list(truths | answers)
 
 
-def _matrix(name: str, table: dict[str, dict[str, int]], labels: list[str]) -> Matrix:
+def _matrix(name: str, table: dict[str, dict[str, float]], labels: list[str]) -> Matrix:
     largest = max(
         (n for truth, row in table.items() for answer, n in row.items() if truth != answer), default=0
     )
@@ -153,7 +142,7 @@ def _matrix(name: str, table: dict[str, dict[str, int]], labels: list[str]) -> M
     def cell(truth: str, answer: str) -> tuple[str, int, bool]:
         n = table.get(truth, {}).get(answer, 0)
         shade = 0 if truth == answer or not n else max(1, round(_SHADES * n / largest))
-        return (str(n) if n else "", shade, truth == answer)
+        return (f"{n:,.4g}" if n else "", shade, truth == answer)
 
     return Matrix(
         name,
@@ -162,7 +151,9 @@ def _matrix(name: str, table: dict[str, dict[str, int]], labels: list[str]) -> M
     )
 
 
-def _confusions(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> tuple[Confusion, ...]:
+def _confusions(
+    before: dict[str, dict[str, float]], after: dict[str, dict[str, float]]
+) -> tuple[Confusion, ...]:
     """The mistakes whose count changed most, those that grew first."""
     moved = []
     for truth in dict.fromkeys((*before, *after)):
@@ -173,6 +164,6 @@ def _confusions(before: dict[str, dict[str, int]], after: dict[str, dict[str, in
                 moved.append((-change, truth, answer, old.get(answer, 0), new.get(answer, 0)))
     moved.sort()
     return tuple(
-        Confusion(one_line(t, 60), one_line(a, 60), numbers.count(old), numbers.count(new))
+        Confusion(one_line(t, 60), one_line(a, 60), f"{old:,.4g}", f"{new:,.4g}")
         for _, t, a, old, new in moved[:_CONFUSIONS]
     )

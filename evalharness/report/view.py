@@ -293,6 +293,8 @@ _FACTS = {
     "retries": "Retries",
     "input_tokens": "Input tokens",
     "output_tokens": "Output tokens",
+    "usage_known": "Answers that report tokens",
+    "usage_unknown": "Answers that do not",
     "cost_usd": "Cost",
     "latency_p50_ms": "Latency, median",
     "latency_p95_ms": "Latency, 95th percentile",

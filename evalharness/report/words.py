@@ -113,7 +113,6 @@ def next_steps(verdict: Verdict) -> tuple[str, ...]:
                 f"If the change is meant, widen the margin of {listing(worse)} in the suite's gate in the same change, "
                 "so that reviewers see it."
             )
-    steps += _more_cases(verdict)
     if verdict.outcome == "invalid":
         steps.append(
             "Mend what the reasons above name, then run the same command again: what was collected is kept."

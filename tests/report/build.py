@@ -293,8 +293,8 @@ def nasty_verdict(outcome: Outcome = "regression", **changes: Any) -> Verdict:
         )
         for i, text in enumerate(NASTY)
     )
-    per_class = {text: {"precision": 0.5, text: 0.1} for text in NASTY}
-    confusion = {text: {other: 1 for other in NASTY[:3]} for text in NASTY[:6]}
+    per_class = [{"label": text, "precision": 0.5, text: 0.1} for text in NASTY]
+    confusion = {"gold": list(NASTY[:6]), "predicted": list(NASTY[:8]), "matrix": [[1.0] * 8] * 6}
     tables = {"per_class": per_class, "confusion": confusion}
     rows = tuple(
         check(

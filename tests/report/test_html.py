@@ -58,8 +58,8 @@ class Page(HTMLParser):
 
 def sample(outcome: Outcome = "regression") -> Verdict:
     tables = {
-        "per_class": {"billing": {"precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 40}},
-        "confusion": {"billing": {"billing": 32, "refund": 8}},
+        "per_class": [{"label": "billing", "precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 40.0}],
+        "confusion": {"gold": ["billing"], "predicted": ["billing", "(other)"], "matrix": [[32.0, 8.0]]},
     }
     corpus = build.metric(
         "routing/macro_f1", build.estimate(0.8, 0.0), breakdown={"baseline": tables, "candidate": tables}
@@ -93,7 +93,7 @@ def test_the_page_says_what_the_verdict_says() -> None:
         "4 cases changed: 2 regressed, 1 fixed, 1 otherwise changed", "I was charged twice for my June invoice.",
         "No answer. timeout: no complete answer after 60 s", "channel=email", "mid-p McNemar", "timeout 3",
         "support-small-2026-08-07", "sha256:" + "a" * 64, "$0.41", "1.4 s", "evalharness 0.1.0",
-        "seed 20260807", "Per class, before → after",
+        "seed 20260807", "Per class, before → after", "billing 40 90.0% 80.0% 85.0%",
     ):  # fmt: skip
         assert words in page.text, words
     marked = re.findall(r"<(?:del|ins)>([^<]*)</(?:del|ins)>", render_html(sample()))

@@ -18,8 +18,8 @@ def without_code(text: str) -> str:
 def test_everything_a_reviewer_needs_is_there() -> None:
     verdict = build.verdict(
         checks=build.checks_of_every_status(),
-        changes=(build.change("route-1", "billing", "refund"),),
-        critical=(build.critical("route-9"),),
+        changes=(build.change("route-1", "billing", "refund"), build.change("route-5", "yes", "no")),
+        critical=(build.critical("route-5"), build.critical("route-9")),
         warnings=("two answers were cut",),
     )
     lines = render_markdown(verdict).splitlines()
@@ -30,7 +30,9 @@ def test_everything_a_reviewer_needs_is_there() -> None:
     )
     assert "- `route-1` `routing/exact_match` 1 → 0: was `billing`, now `refund`" in lines
     assert "- two answers were cut" in lines
-    assert any(line.startswith("- **critical** `route-9`") for line in lines)
+    broke = lines[lines.index("**What broke** (3)") + 2 :][:3]
+    assert broke[0] == "- **critical** `route-5` `routing/exact_match` 1 → 0: was `yes`, now `no`"
+    assert broke[2].startswith("- **critical** `route-9`")
     assert "- baseline: 820 planned, 820 scored, 0 failed, 0 unscored" in lines
 
 
