@@ -10,6 +10,8 @@ from typing import Final
 
 from scipy import special
 
+MIDP_MCNEMAR: Final = "mid-p McNemar"
+"""Name of the mid-p test in an estimate; power analysis reads it to know that counts of changes decide."""
 SMALLEST_P: Final = 2.2250738585072014e-308
 """The smallest p-value ever returned: an underflow to 0 would claim more than a float can say."""
 

@@ -27,7 +27,7 @@ from evalharness.stats._inputs import (
 )
 from evalharness.stats.bootstrap import Bounds, bootstrap_t
 from evalharness.stats.corpus import paired_corpus
-from evalharness.stats.mcnemar import midp_mcnemar
+from evalharness.stats.mcnemar import MIDP_MCNEMAR, midp_mcnemar
 from evalharness.stats.signflip import sign_flip
 from evalharness.stats.student import t_p_values, t_quantile
 from evalharness.stats.tango import tango_interval, tango_lower
@@ -102,7 +102,7 @@ def _binary(left: NDArray[np.float64], right: NDArray[np.float64], alpha: float)
         lower_method="Tango score",
         p_drop=midp_mcnemar(regressed, fixed),
         p_gain=midp_mcnemar(fixed, regressed),
-        test="mid-p McNemar",
+        test=MIDP_MCNEMAR,
         n_regressed=regressed,
         n_fixed=fixed,
         discordance=discordance,

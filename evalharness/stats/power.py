@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 from evalharness.core.estimates import PairedEstimate
+from evalharness.stats.mcnemar import MIDP_MCNEMAR
 from evalharness.stats.student import normal_quantile
-
-_BINARY_TEST = "mid-p McNemar"
 
 
 def _quantiles(alpha: float, power: float) -> tuple[float, float]:
@@ -34,7 +33,7 @@ def _counts_changes(estimate: PairedEstimate) -> bool:
     So it is for 0/1 values. Where nothing varied there is no standard deviation either: a drop is then thought of as
     some units losing a full point.
     """
-    return estimate.test == _BINARY_TEST or estimate.sd == 0
+    return estimate.test == MIDP_MCNEMAR or estimate.sd == 0
 
 
 def mde(estimate: PairedEstimate, *, alpha: float, power: float = 0.8) -> float:
@@ -99,4 +98,4 @@ def n_for_power(estimate: PairedEstimate, margin: float, *, alpha: float, power:
 
 def _discordance(estimate: PairedEstimate) -> float:
     """Observed share of changed cases; 0 where a metric without spread is judged by counts alone."""
-    return estimate.discordance if estimate.test == _BINARY_TEST else 0.0
+    return estimate.discordance if estimate.test == MIDP_MCNEMAR else 0.0
