@@ -25,10 +25,10 @@ def validator(schema: Any) -> Any:
 
     if not isinstance(schema, dict | bool):
         raise TypeError(f"schema must be a JSON Schema (an object), not {type(schema).__name__}")
-    draft = validator_for(schema, default=jsonschema.Draft202012Validator)
     declared = schema.get("$schema") if isinstance(schema, dict) else None
     if declared is not None and not isinstance(declared, str):
         raise TypeError(f"$schema must be a text, not {declared!r}")
+    draft = validator_for(schema, default=jsonschema.Draft202012Validator)
     if declared is not None and draft.META_SCHEMA.get("$schema", "").rstrip("#") != declared.rstrip("#"):
         raise ValueError(f"$schema {declared!r} is not known; leave it out for Draft 2020-12")
     try:

@@ -43,6 +43,8 @@ _NEGATED: Final = re.compile(
     r"(?:[ \t*_`\"']+(?:be|been|really|a|an|the|as|of|in|category|class|label|option|choice|answer))*[ \t*_`\"'(:]+"
     r"|\bnon-?)$"
 )
+_DENYING: Final = ("no", "ne", "n't", "without", "than", "of")  # every alternative of _NEGATED holds one
+_ANNOUNCING: Final = (":", "=", "->", "→", "is", "as")
 _OR: Final = re.compile(r"[*_`\"')\]]*[ \t]*(?:,[ \t]*)?(?:or|and|/|\||&|,)[ \t]*[*_`\"'(\[]*")
 
 
@@ -92,8 +94,9 @@ class LabelReader:
                 continue
             label = self._by_text[" ".join(match[0].split())]
             before = folded[max(0, start - 60) : start]
-            marked = self._marked.search(before)
-            negated = _NEGATED.search(before) is not None
+            # Both searches try every position; most mentions have nothing of the kind before them.
+            marked = self._marked.search(before) if any(sign in before for sign in _ANNOUNCING) else None
+            negated = any(part in before for part in _DENYING) and _NEGATED.search(before) is not None
             if marked is not None:
                 final = label, negated or marked[1] is not None, end
             (denied if negated else plain)[label] = None

@@ -176,8 +176,8 @@ def _bleu(case: Case, text: str) -> Scored:
         total = length - n + 1
         if total <= 0:
             break
-        most: Counter[tuple[str, ...]] = Counter()
-        for reference in references:
+        most = _word_ngrams(references[0], n)
+        for reference in references[1:]:
             most |= _word_ngrams(reference, n)
         seen = Counter(gram for gram in zip(*(output[i:] for i in range(n)), strict=False) if gram in most)
         match = sum(min(count, most[gram]) for gram, count in seen.items())
