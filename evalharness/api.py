@@ -363,7 +363,7 @@ def _compare(
 ) -> tuple[Verdict, dict[str, Any]]:
     """The verdict, and where its runs lie. `confirming`: a stored run that asked the failed critical cases again."""
     from evalharness.analysis.compare import compare_runs
-    from evalharness.analysis.confirm import confirmed
+    from evalharness.analysis.confirm import confirm
     from evalharness.engine.scoring import build_scorers
     from evalharness.gate.decide import decide
 
@@ -382,8 +382,8 @@ def _compare(
     if comparison.critical and second.repeats == 1:
         again = confirming or _ask_critical_again(comparison, chosen, right.model, use)
     if again is not None:
-        critical = confirmed(chosen, comparison.critical, _load_run(again), scorers)
-        comparison = replace(comparison, critical=critical)
+        standing, recovered = confirm(chosen, comparison.critical, _load_run(again), scorers)
+        comparison = replace(comparison, critical=standing, warnings=(*recovered, *comparison.warnings))
     sources = {
         "schema_version": 1,
         "baseline": use.paths.show(first_folder),

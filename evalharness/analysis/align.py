@@ -53,7 +53,8 @@ class Paired:
 
     `cases`, `baseline` and `candidate` have one entry a paired case: case values averaged over repeats, on the
     metric's own scale. `rows_baseline` and `rows_candidate` are (n, k) sufficient statistics of a corpus metric with
-    `columns`, averaged over repeats, None otherwise. `missing_*` count attempts without a score; `planned_*` all attempts.
+    `columns`, averaged over repeats, None otherwise. `missing_*` count attempts without a
+    score; `planned_*` all attempts.
     `dropped_unbounded` counts cases left out because the metric has no worst value. `clusters` has a label for each
     case, None when no case names one; a case without one is its own cluster.
     """
@@ -69,8 +70,8 @@ class Paired:
     planned_baseline: int
     planned_candidate: int
     dropped_unbounded: int
-    equal_repeats: bool
-    repeats: int
+    repeats_baseline: int
+    repeats_candidate: int
     clusters: tuple[str, ...] | None
 
 
@@ -124,8 +125,8 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
         planned_baseline=len(golden_set.cases) * n_left,
         planned_candidate=len(golden_set.cases) * n_right,
         dropped_unbounded=dropped,
-        equal_repeats=n_left == n_right,
-        repeats=max(n_left, n_right),
+        repeats_baseline=n_left,
+        repeats_candidate=n_right,
         clusters=_clusters(cases),
     )
 

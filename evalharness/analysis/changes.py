@@ -92,8 +92,8 @@ def critical_failures(
 ) -> tuple[CriticalFailure, ...]:
     """Critical cases that passed a gated binary metric and now fail it.
 
-    A case passes when its average over repeats is at least one half. With several repeats a failure is confirmed when
-    the candidate fails most of them and the baseline passed most of its own; with one repeat, that one decides.
+    A case passes when its average over repeats is at least one half. With several repeats the failure is confirmed; with
+    one, that one decides and says so (`analysis.confirm` asks a candidate that can still be asked).
     """
     keys = case_keys(suite)
     failures: list[CriticalFailure] = []
@@ -113,7 +113,7 @@ def critical_failures(
                             metric=metric_id,
                             passed_before=f"{before:.0%} of repeats scored 1",
                             failed_after=f"{after:.0%} of repeats scored 1",
-                            confirmed=True,
+                            confirmed=paired.repeats_candidate > 1,
                         )
                     )
     return tuple(failures)

@@ -227,7 +227,8 @@ def _metric(frame: _Frame, index: Any, of: Slice | None, problem: str | None) ->
 def _cases(frame: _Frame, index: Any, rng: np.random.Generator) -> PairedEstimate:
     paired = frame.paired
     lower = frame.scorer.metric.direction == "lower"
-    binary = frame.scorer.metric.kind == "binary" and paired.repeats == 1
+    one_repeat = paired.repeats_baseline == paired.repeats_candidate == 1
+    binary = frame.scorer.metric.kind == "binary" and one_repeat
     sign = -1.0 if lower else 1.0
     # a lower-is-better 0/1 becomes a higher-is-better 0/1 for the binary methods, and is shifted back after
     shift = 1.0 if lower and binary else 0.0
@@ -235,7 +236,7 @@ def _cases(frame: _Frame, index: Any, rng: np.random.Generator) -> PairedEstimat
         shift + sign * paired.baseline[index],
         shift + sign * paired.candidate[index],
         binary=binary,
-        equal_repeats=paired.equal_repeats,
+        equal_repeats=paired.repeats_baseline == paired.repeats_candidate,
         clusters=_pick(paired.clusters, index),
         alpha=frame.suite.gate.alpha,
         rng=rng,

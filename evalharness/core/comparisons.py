@@ -85,7 +85,7 @@ class CaseChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CriticalFailure:
-    """A critical case that passed and now fails. `confirmed` on repeats or, with one repeat, by that one."""
+    """A critical case that passed and now fails. `confirmed`: on repeats; False: it rests on the one answer there is."""
 
     key: str
     metric: str

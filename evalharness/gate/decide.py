@@ -130,7 +130,8 @@ def _outcome(
     if not comparison.problems and not deciding:
         invalid.append("nothing is gated: every metric is advisory; a gate that checks nothing cannot pass")
     regressions = [
-        f"critical case {c.key} passed and now fails {c.metric}" for c in comparison.critical if c.confirmed
+        f"critical case {c.key} passed and now fails {c.metric}{'' if c.confirmed else ' (its one answer)'}"
+        for c in comparison.critical
     ]
     regressions += [f"{c.metric.id} regressed: {c.reason}" for c in deciding if c.status == "regression"]
     suspects = [f"{c.metric.id} is suspect: {c.reason}" for c in deciding if c.status == "suspect"]
@@ -165,9 +166,6 @@ def _warnings(comparison: Comparison, checks: Sequence[Check], policy: GatePolic
             found.append(f"NOT BLOCKED, because on_inconclusive is warn: {metric.id} {check.reason}")
         if metric.gated and check.status == "underpowered":
             found.append(f"{metric.id} is underpowered: {check.reason}")
-    for failure in comparison.critical:
-        if not failure.confirmed:
-            found.append(f"critical case {failure.key} failed {failure.metric} and recovered on repeats")
     for side in (comparison.baseline, comparison.candidate):
         lost = side.coverage.failed + side.coverage.unscored
         if lost:

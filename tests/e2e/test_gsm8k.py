@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(
     not SOURCE.exists(), reason="the GSM8K example solutions are not beside the checkout"
 )
 
+
 def script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("gsm8k", ROOT / "benchmarks" / "gsm8k.py")
     assert spec is not None and spec.loader is not None
