@@ -83,11 +83,10 @@ def amount(number: float | None, unit: str) -> str:
     """A size without sign, in the difference's unit: "3.9pp", "12 characters". Trailing zeros are dropped."""
     if number is None or not math.isfinite(number):
         return DASH
-    scaled = _scaled(number, unit)
-    text = _fixed(scaled, 2 if unit == "fraction" else _usual(scaled))
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return text + ("pp" if unit == "fraction" else f" {unit}" if unit else "")
+    if unit == "fraction":
+        return f"{abs(round(number * 100, 2)):g}pp"
+    text = f"{abs(number):,.0f}" if abs(number) >= 1000 else f"{abs(number):.4g}"
+    return f"{text} {unit}".rstrip()
 
 
 def interval(low: float | None, high: float | None, unit: str, lines: Sequence[float] = ()) -> str:
@@ -110,11 +109,6 @@ def p_value(p: float | None) -> str:
 def count(number: int | None) -> str:
     """A count as 12,345; "–" when there is none."""
     return DASH if number is None else f"{number:,}"
-
-
-def share(part: int, whole: int) -> str:
-    """A part as "3.4%" of a whole, "0%" of nothing."""
-    return "0%" if not part or not whole else f"{part / whole * 100:.1f}%"
 
 
 def seconds(number: float) -> str:

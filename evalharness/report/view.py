@@ -12,7 +12,7 @@ from evalharness.core.runs import Coverage
 from evalharness.core.verdicts import Check, Outcome, Status, Verdict
 from evalharness.report import numbers, words
 from evalharness.report.comparison_json import NO_ESTIMATE, own_scale
-from evalharness.report.text import one_line, strip_control
+from evalharness.report.text import one_line
 
 _NAME = 120
 _SENTENCE = 1200
@@ -327,8 +327,3 @@ def _versions(versions: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(versions, Mapping):
         return ()
     return tuple((one_line(str(k), 60), one_line(str(v), 60)) for k, v in sorted(versions.items()))
-
-
-def clean_block(text: str, limit: int) -> tuple[str, int]:
-    """A multi-line text cleaned, at most `limit` characters, and how many more there are."""
-    return strip_control(text[:limit]), max(0, len(text) - limit)

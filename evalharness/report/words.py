@@ -117,6 +117,8 @@ def next_steps(verdict: Verdict) -> tuple[str, ...]:
         steps.append(
             "Mend what the reasons above name, then run the same command again: what was collected is kept."
         )
+    else:
+        steps += _more_cases(verdict)
     return tuple(steps)
 
 

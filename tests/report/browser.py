@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -20,6 +21,14 @@ _FLAGS = (
 )
 
 
+def _pipe() -> tuple[int, int]:
+    low = os.pipe()
+    high = tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 20) for end in low)
+    for end in low:
+        os.close(end)
+    return high[0], high[1]
+
+
 class Browser:
     """One page. `logged` holds console messages, exceptions and policy violations; `requested` every URL asked for."""
 
@@ -33,12 +42,9 @@ class Browser:
         self._buffer = b""
 
     def __enter__(self) -> Browser:
-        to_read, self._out = os.pipe()
-        self._in, to_write = os.pipe()
-        # The debugging pipe is fixed to descriptors 3 (commands) and 4 (answers).
+        # The debugging pipe is fixed to descriptors 3 (commands) and 4 (answers): ours lie above them.
+        (to_read, self._out), (self._in, to_write) = _pipe(), _pipe()
         script = f'exec "$0" "$@" 3<&{to_read} 4>&{to_write} {to_read}<&- {to_write}>&-'
-        if {to_read, to_write} & {3, 4}:
-            raise RuntimeError("descriptors 3 and 4 are needed for the pipe; open something first")
         self._process = subprocess.Popen(
             [
                 "bash",

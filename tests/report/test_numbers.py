@@ -33,7 +33,7 @@ def test_other_units_keep_their_word_where_it_is_asked_for() -> None:
     assert numbers.difference(13.2, "characters", word=True) == "+13.2 characters"
     assert numbers.difference(13.2, "characters") == "+13.2"
     assert numbers.value(1234.5, "characters") == "1,234"
-    assert numbers.amount(7.125, "characters") == "7.12 characters"
+    assert numbers.amount(7.125, "characters") == "7.125 characters"
 
 
 def test_values_p_values_and_intervals() -> None:

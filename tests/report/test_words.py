@@ -1,0 +1,110 @@
+"""The sentences: what happened, how it was decided, what to do next."""
+
+from __future__ import annotations
+
+import build
+import pytest
+
+from evalharness.core.verdicts import Check, Outcome, Status
+from evalharness.report.view import build_view
+from evalharness.report.words import how_decided
+
+
+def one(status: Status, **changes: object) -> Check:
+    known = {"est": build.estimate(0.8, -0.03)} | changes
+    return build.check(status, build.metric("a/b", **known), p_adjusted=0.03)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "checks", "headline"),
+    [
+        ("regression", (one("regression"),), "a/b got worse."),
+        ("inconclusive", (one("suspect"),), "a/b got worse by the margin or more, and noise alone could do that."),
+        ("inconclusive", (one("underpowered"),), "The data cannot rule out that a/b got worse by the margin."),
+        ("invalid", (), "Nothing was decided: the two runs cannot be judged as they are."),
+        ("pass", (one("pass"),), "Getting worse by the margin is ruled out on the gated metric."),
+        (
+            "pass",
+            (one("pass"), one("underpowered")),
+            "Getting worse by the margin is ruled out on 1 of 2 gated metrics.",
+        ),
+        # A secondary metric that regressed warns; the headline is about what decided.
+        ("regression", (one("regression"), one("regression", primary=False)), "a/b got worse."),
+    ],
+)  # fmt: skip
+def test_the_headline_says_what_decided(outcome: Outcome, checks: tuple[Check, ...], headline: str) -> None:
+    assert build_view(build.verdict(outcome, checks=checks)).headline == headline
+
+
+def test_critical_cases_are_counted_once_whatever_number_of_metrics_they_fail() -> None:
+    failures = (build.critical("x"), build.critical("x", metric="c/d"), build.critical("y"))
+    view = build_view(build.verdict(critical=failures))
+    assert view.headline == "2 critical cases that passed now fail."
+
+
+def test_next_steps_name_the_cases_that_would_decide() -> None:
+    steps = build_view(build.verdict("inconclusive", checks=(one("suspect"),))).steps
+    assert steps == (
+        "To decide a/b, compare about 870 cases (now 300): that many see a true change of 2pp with 80% power.",
+    )
+    unknown = build_view(build.verdict("inconclusive", checks=(one("suspect", n_for_power=None),))).steps
+    assert unknown == ("To decide a/b, add cases or repeats (now 300 cases).",)
+
+
+def test_an_invalid_comparison_asks_for_mending_not_for_cases() -> None:
+    (step,) = build_view(build.verdict("invalid", checks=(one("underpowered"),))).steps
+    assert step.startswith("Mend what the reasons above name")
+
+
+def test_a_clean_pass_asks_for_nothing() -> None:
+    assert build_view(build.verdict("pass", checks=(one("pass"),))).steps == ()
+
+
+def test_the_decision_is_told_in_words_on_the_metrics_own_scale() -> None:
+    length = build.metric(
+        "answers/length", build.estimate(-142.5, 3.0, half=2.0), unit="characters", direction="lower",
+        margin=build.FIVE_PERCENT, max_drop=7.125, mde=4.0, n_for_power=90,
+    )  # fmt: skip
+    text = " ".join(how_decided(build.check("pass", length, p_adjusted=0.0004), 0.05))
+    assert (
+        "mid-p McNemar test of “no drop” on 300 paired cases: p = 0.010, <0.001 after Holm's correction"
+        in text
+    )
+    assert (
+        "One-sided 95% bound (Tango score bound): −1.32 characters, which rules out a rise of 7.125 characters."
+        in text
+    )
+    assert (
+        "a true rise of 4 characters is seen with 80% power; seeing one of 7.125 characters takes about 90 cases"
+        in text
+    )
+
+
+def test_a_pass_that_was_refused_says_why() -> None:
+    few = build.estimate(0.9, 0.0, no_pass_reason="only 4 cases changed; a bound needs 10")
+    sentences = how_decided(build.check("underpowered", build.metric(est=few)), 0.05)
+    assert "only 4 cases changed; a bound needs 10." in sentences
+
+
+def test_clusters_are_named_as_what_they_are() -> None:
+    clustered = build.estimate(0.9, 0.0, clustered=True, n_units=40)
+    assert (
+        "on 300 paired cases in 40 clusters"
+        in how_decided(build.check("pass", build.metric(est=clustered)), 0.05)[0]
+    )
+
+
+def test_facts_that_nobody_foresaw_are_shown_and_known_ones_read_well() -> None:
+    facts = {
+        "calls": 12,
+        "cost_usd": 1.5,
+        "latency_p50_ms": 840.0,
+        "wall_s": 250.0,
+        "gpu_hours": 3.5,
+        "secret": [1],
+    }
+    view = build_view(build.verdict(candidate=build.side("candidate", "c", facts=facts)))
+    assert view.candidate.facts == (
+        ("Calls made", "12"), ("Cost", "$1.50"), ("Latency, median", "840 ms"), ("Wall time", "4 min 10 s"),
+        ("Gpu hours", "3.5"),
+    )  # fmt: skip
