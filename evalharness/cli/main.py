@@ -9,6 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+# click turns KeyboardInterrupt into its own Abort, so this is said in two places
+_INTERRUPTED = "interrupted; what was collected is kept: the same command resumes"
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the design's code."""
@@ -22,7 +25,7 @@ def run(arguments: list[str]) -> int:
     try:
         return _dispatch([a for a in arguments if a != "--debug"])
     except KeyboardInterrupt:
-        _say("interrupted; what was collected is kept: the same command resumes")
+        _say(_INTERRUPTED)
         return 130
     except BaseException as error:  # noqa: BLE001 - the funnel: every exception gets its exit code here
         code = _exit_code(error)
@@ -58,7 +61,7 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.Abort):
-        _say("interrupted")
+        _say(_INTERRUPTED)
         return 130
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)

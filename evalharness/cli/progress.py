@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from evalharness.api import Attempt, Progress
 
 _EVERY_S: Final = 15.0
+_REDRAW_S: Final = 0.1
 
 
 def make_progress(*, quiet: bool) -> Progress:
@@ -23,6 +25,8 @@ def make_progress(*, quiet: bool) -> Progress:
 
 class _Lines:
     """For logs: a line at the start, then at most one every 15 seconds, and one at the end."""
+
+    _open = 0
 
     def start(self, name: str, total: int, done: int) -> None:
         self._name, self._total, self._done, self._failed = name, total, done, 0
@@ -48,6 +52,7 @@ class _Lines:
     def finish(self) -> None:
         if self._open:
             self._report(time.monotonic())
+        self._open = 0
 
     def _report(self, now: float) -> None:
         made = self._open - (self._total - self._done)
@@ -65,12 +70,17 @@ class _Lines:
 class _Bar:
     """For people: a bar with the share done, time left and money spent."""
 
+    _bar: Any = None
+
     def start(self, name: str, total: int, done: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._failed = 0
-        self._bar: Any = Progress(
+        self._arrived = 0
+        self._drawn = time.monotonic()
+        self._extra = ""
+        self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
@@ -84,23 +94,37 @@ class _Bar:
 
     def advance(self, attempt: Attempt, spent_usd: float | None) -> None:
         self._failed += attempt.failed
-        extra = f"{self._failed} failed " if self._failed else ""
-        extra += f"${spent_usd:.4f}" if spent_usd is not None else ""
-        self._bar.update(self._task, advance=1, extra=extra)
+        self._arrived += 1
+        self._extra = f"{self._failed} failed " if self._failed else ""
+        self._extra += f"${spent_usd:.4f}" if spent_usd is not None else ""
+        now = time.monotonic()
+        if now - self._drawn >= _REDRAW_S:
+            # the bar is drawn ten times a second: more updates than that only cost time
+            self._drawn = now
+            self._update()
 
     def note(self, text: str) -> None:
-        if hasattr(self, "_bar"):
-            self._bar.console.print(_plain(text), markup=False, highlight=False)
-        else:
+        if self._bar is None:
             _line(text)
+        else:
+            self._bar.console.print(_plain(text), markup=False, highlight=False)
 
     def finish(self) -> None:
-        self._bar.stop()
+        if self._bar is not None:
+            self._update()
+            self._bar.stop()
+            self._bar = None
+
+    def _update(self) -> None:
+        self._bar.update(self._task, advance=self._arrived, extra=self._extra)
+        self._arrived = 0
 
 
 def _line(text: str) -> None:
-    sys.stderr.write(_plain(text) + "\n")
-    sys.stderr.flush()
+    # a log that nobody reads any more must not end a run
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(_plain(text) + "\n")
+        sys.stderr.flush()
 
 
 def _plain(text: str) -> str:

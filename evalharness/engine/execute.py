@@ -23,7 +23,8 @@ LONGEST_WAIT_S: Final = 300.0
 BREAK_AFTER: Final = 10
 """Endpoint failures in a row, each after all its retries, that stop a run."""
 DEADLINE_GRACE_S: Final = 5.0
-"""A provider holds `timeout_s` itself; one that overruns it by this much is cut off."""
+"""A provider holds `timeout_s` itself; one that overruns it by this much is cut off. One that says `queues = True`
+(a local model that answers in batches) is not: its calls wait for each other, and the wait is not the call's."""
 _RECORDED_AT_ONCE: Final = 1000
 
 _KINDS: Final = frozenset(get_args(FailureKind))
@@ -132,6 +133,7 @@ class Execution:
         self._succeeded = 0
         self._in_a_row = 0
         self._last_success = float("-inf")
+        self._deadline_s = None if getattr(provider, "queues", False) else limits.timeout_s + DEADLINE_GRACE_S
         self._stop: Exception | None = None
         # `_stopping` lets calls under way finish (they are paid for); `_halted` cuts them off
         self._stopping = asyncio.Event()
@@ -286,7 +288,7 @@ class Execution:
         task = asyncio.current_task()
         self._calling.add(task)
         try:
-            async with asyncio.timeout(limit + DEADLINE_GRACE_S):
+            async with asyncio.timeout(self._deadline_s):
                 response: Any = await self._provider.complete(request, timeout_s=limit)
         except CallError as error:
             return error

@@ -58,6 +58,8 @@ class Transformers:
     version: ClassVar[str] = "1"
     recorded: ClassVar[bool] = False
     cacheable: ClassVar[bool] = True
+    # a call may wait for the batch before it: `timeout_s` counts from when its own batch starts
+    queues: ClassVar[bool] = True
 
     def __init__(self, candidate: Candidate) -> None:
         self._candidate = candidate
