@@ -92,8 +92,8 @@ def critical_failures(
 ) -> tuple[CriticalFailure, ...]:
     """Critical cases that passed a gated binary metric and now fail it.
 
-    A case passes when its average over repeats is at least one half. With several repeats the failure is confirmed; with
-    one, that one decides and says so (`analysis.confirm` asks a candidate that can still be asked).
+    A case passes when its average over repeats is at least one half. With several repeats the failure is confirmed;
+    with one, that one decides and says so (`analysis.confirm` asks a candidate that can still be asked).
     """
     keys = case_keys(suite)
     failures: list[CriticalFailure] = []

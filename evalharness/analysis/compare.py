@@ -188,10 +188,13 @@ def _metric(frame: _Frame, index: Any, of: Slice | None, problem: str | None) ->
         problem = problem or "no case has a score on both sides"
     else:
         rng = _rng(frame.seed, frame.metric_id, of)
-        if metric.kind == "corpus":
-            estimate, breakdown = _corpus(frame, index, rng, of is None)
-        else:
-            estimate = _cases(frame, index, rng)
+        try:
+            if metric.kind == "corpus":
+                estimate, breakdown = _corpus(frame, index, rng, of is None)
+            else:
+                estimate = _cases(frame, index, rng)
+        except ValueError as error:  # values no statistic can be made of, from a scorer that broke its word
+            problem = problem or f"it could not be estimated: {error}"
     own_baseline = abs(estimate.baseline) if estimate is not None else 0.0
     max_drop = margin.absolute(own_baseline)
     if estimate is not None and margin.relative and max_drop == 0.0 and of is None:

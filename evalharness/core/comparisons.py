@@ -85,7 +85,7 @@ class CaseChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CriticalFailure:
-    """A critical case that passed and now fails. `confirmed`: on repeats; False: it rests on the one answer there is."""
+    """A critical case that passed and now fails. `confirmed`: on repeats; False: it rests on its one answer."""
 
     key: str
     metric: str

@@ -25,7 +25,8 @@ class PairedEstimate:
         n: paired cases. n_units: independent units (clusters, else cases).
         baseline, candidate, delta: metric values and their difference.
         interval: two-sided interval for `delta`.
-        lower: one-sided lower bound for `delta` at confidence 1 − alpha; PASS is decided on it. `lower_method` names it.
+        lower: one-sided lower bound for `delta` at confidence 1 − alpha; PASS is decided on it;
+            `lower_method` names it.
         p_drop: one-sided p of "no drop" (H0: delta ≥ 0). p_gain: one-sided p of "no gain" (H0: delta ≤ 0).
         test: name of the test behind both p-values.
         n_regressed, n_fixed: cases whose value fell, rose. `discordance` = their share of n, in [0, 1].

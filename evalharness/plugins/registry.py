@@ -23,7 +23,7 @@ from evalharness.plugins.builtins import BUILTINS
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One registered name. `origin` is "evalharness" or "<distribution> <version>"; `version` is that distribution's."""
+    """One registered name. `origin` is "evalharness" or "<distribution> <version>", `version` that distribution's."""
 
     kind: str
     name: str
