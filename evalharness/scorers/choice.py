@@ -211,6 +211,13 @@ _BARE: Final = re.compile(
 )
 
 
+_REJECTED: Final = re.compile(
+    r"[)\]*_`\"'}.]*\s{1,3}(?:(?:is|are|was|seems|looks) )?(?:clearly |also )?"
+    r"(?:wrong|incorrect|false|not|isn['’]t|ruled out|out)\b",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True)
 class Choice:
     """1 when the output picks the right one of the case's choices, else 0.
@@ -303,7 +310,7 @@ def _pick(text: str, choices: Sequence[str]) -> tuple[int | None, str]:
 def _is_letter(text: str, match: re.Match[str], count: int) -> bool:
     """Whether an announced single letter is a choice, not the word "a" or "I"."""
     letter = match[2]
-    if _LETTERS.find(letter.upper()) >= count:
+    if _LETTERS.find(letter.upper()) >= count or _REJECTED.match(text, match.end()):
         return False
     return (
         letter.isupper()

@@ -38,6 +38,9 @@ CITIES = ("London", "Paris", "Rome", "New York")
         "Let me think.\n\nB",
         "B: Paris",
         "I'd pick (B) over the others",
+        "Option A is wrong, option C is wrong, so Paris.",
+        "C is not right. B fits.",
+        "(A) is incorrect; (B) it is",
     ],
 )
 def test_the_pick_is_read(value: Any, output: str) -> None:
