@@ -324,7 +324,8 @@ def _letters(pattern: re.Pattern[str], text: str, count: int) -> list[int]:
     found = dict.fromkeys(
         match[1]
         for match in pattern.finditer(text)
-        if not _denied(text[max(0, match.start() - 40) : match.start(1)])
+        if not _denied(text[max(0, match.start(1) - 40) : match.start(1)])
+        and not _REJECTED.match(text, match.end(1))
     )
     return [index for letter in found if (index := _LETTERS.index(letter)) < count]
 
