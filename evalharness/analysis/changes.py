@@ -111,12 +111,20 @@ def critical_failures(
                         CriticalFailure(
                             key=keys[item.golden_set.name, case.id],
                             metric=metric_id,
-                            passed_before=f"{before:.0%} of repeats scored 1",
-                            failed_after=f"{after:.0%} of repeats scored 1",
+                            passed_before=_answers(sign, before, paired.repeats_baseline),
+                            failed_after=_answers(sign, after, paired.repeats_candidate),
                             confirmed=paired.repeats_candidate > 1,
                         )
                     )
     return tuple(failures)
+
+
+def _answers(sign: float, value: float, repeats: int) -> str:
+    """How many of a case's answers passed, in words. `sign` −1: a value of 0 is the good one."""
+    passed = round((value if sign > 0 else 1 - value) * repeats)
+    if repeats == 1:
+        return "passed" if passed else "failed"
+    return f"{passed} of {repeats} answers passed"
 
 
 def unguarded_critical(suite: Suite, scorers: Mapping[str, Scorer]) -> list[str]:

@@ -109,8 +109,16 @@ def _side(role: str, run: Run) -> Side:
         models=tuple(about["models_returned"]),
         repeats=run.repeats,
         coverage=Coverage(**counts),
-        facts=about.get("facts", {}),
+        facts={**about.get("facts", {}), "versions": _versions(about)},
     )
+
+
+def _versions(about: Mapping[str, Any]) -> dict[str, str]:
+    """What made the run: this package and every plugin that took part, by name."""
+    rows = about.get("plugins", ())
+    return {"evalharness": about.get("environment", {}).get("evalharness", "unknown")} | {
+        f"{row['kind'].removesuffix('s')} {row['name']}": row["version"] for row in rows
+    }
 
 
 def _frame(
