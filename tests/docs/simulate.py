@@ -9,6 +9,7 @@ change moves the share that gets worse.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -31,6 +32,7 @@ class Shares:
     proven: float
 
 
+@cache
 def simulate(cases: int, change: float, repeats: int = REPEATS) -> Shares:
     """Draw comparisons and apply the rules of the gate to each."""
     rng = np.random.default_rng([SEED, cases, round(-1000 * change)])
