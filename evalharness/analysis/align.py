@@ -8,7 +8,7 @@ cannot gate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,8 +111,11 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
     columns: tuple[str, ...] = ()
     rows_left = rows_right = None
     if corpus is not None:
-        columns = _columns(stats_left, stats_right)
-        rows_left, rows_right = _rows(stats_left, columns), _rows(stats_right, columns)
+        place = _places(corpus, stats_left, stats_right)
+        columns = tuple(sorted(set(place.values())))
+        index = {name: columns.index(column) for name, column in place.items()}
+        rows_left = _rows(stats_left, index, len(columns))
+        rows_right = _rows(stats_right, index, len(columns))
     return Paired(
         cases=tuple(cases),
         baseline=np.asarray(values_left, dtype=np.float64),
@@ -151,20 +154,21 @@ def _mean(scores: Sequence[Scored]) -> float:
     return scores[0].value if len(scores) == 1 else sum(s.value for s in scores) / len(scores)
 
 
-def _columns(*sides: Sequence[Sequence[Scored]]) -> tuple[str, ...]:
+def _places(corpus: CorpusScorer, *sides: Sequence[Sequence[Scored]]) -> Mapping[str, str]:
+    """The column each statistic that occurs is added to."""
     names: set[str] = set()
     for side in sides:
         for scores in side:
             for score in scores:
                 names.update(score.stats)
-    return tuple(sorted(names))
+    fold: Callable[[Sequence[str]], Mapping[str, str]] | None = getattr(corpus, "fold", None)
+    return fold(sorted(names)) if fold is not None else {name: name for name in names}
 
 
-def _rows(side: Sequence[Sequence[Scored]], columns: tuple[str, ...]) -> Array:
-    place = {name: index for index, name in enumerate(columns)}
-    rows = np.zeros((len(side), len(columns)))
-    for index, scores in enumerate(side):
+def _rows(side: Sequence[Sequence[Scored]], index: Mapping[str, int], width: int) -> Array:
+    rows = np.zeros((len(side), width))
+    for place, scores in enumerate(side):
         for score in scores:
             for name, value in score.stats.items():
-                rows[index, place[name]] += value / len(scores)
+                rows[place, index[name]] += value / len(scores)
     return rows

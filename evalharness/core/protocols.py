@@ -41,7 +41,11 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class CorpusScorer(Scorer, Protocol):
-    """A scorer whose metric is a function of summed statistics (`Scored.stats`)."""
+    """A scorer whose metric is a function of summed statistics (`Scored.stats`).
+
+    It may also have `fold(names) -> Mapping[str, str]`: the column each statistic is added to, where the names that
+    occur in a run could be as many as its answers.
+    """
 
     def worst(self, case: Case) -> Scored:
         """The statistics of the worst possible answer: what a failed case counts as."""

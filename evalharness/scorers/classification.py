@@ -139,6 +139,15 @@ class _F1(_Classifier):
             return Scored(0.0)
         return Scored(0.0, stats=_cell(judged[0], None), detail=_detail(None, judged[2]))
 
+    def fold(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Which columns count the same: every prediction that is no gold label is a miss and nothing else."""
+        cells = {name: json.loads(name) for name in names}
+        gold = {cell[0] for cell in cells.values()}
+        return {
+            name: name if cell[1] is None or cell[1] in gold else json.dumps([cell[0], None])
+            for name, cell in cells.items()
+        }
+
     def breakdown(self, names: Sequence[str], sums: NDArray[np.float64]) -> Mapping[str, Any]:
         """Precision, recall, F1 and support of each gold label, and the confusion matrix (rows gold)."""
         import numpy as np
