@@ -81,7 +81,8 @@ def section(text: str, title: str) -> str:
 
 def evalharness(*arguments: str, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, with `path` in front of the import path."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(p) for p in (path, ROOT) if p is not None])}
+    places = os.pathsep.join([str(p) for p in (path, ROOT) if p is not None])
+    env = {**os.environ, "PYTHONPATH": places, "COLUMNS": "100"}
     return subprocess.run(
         [sys.executable, "-m", "evalharness", *arguments],
         cwd=cwd,
