@@ -244,7 +244,7 @@ def test_the_manifest_says_what_was_asked_and_what_it_took(place: Place) -> None
 
     price = Price(input_per_million=2.0, output_per_million=10.0)
     progress = Lines()
-    run, folder = place.collect(candidate(renamed, price=price, concurrency=1), progress=progress)
+    _run, folder = place.collect(candidate(renamed, price=price, concurrency=1), progress=progress)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["models_returned"] == ["m-2026-01-01"]
     facts = manifest["facts"]

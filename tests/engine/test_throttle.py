@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 
 import pytest
@@ -77,7 +78,7 @@ def test_requests_per_minute_spaces_the_starts() -> None:
         return starts
 
     starts = asyncio.run(work())
-    gaps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(starts)]
     assert min(gaps) > 0.008
     assert starts[-1] - starts[0] >= 0.19
 
