@@ -3,8 +3,7 @@
     python ci/extras.py            every extra
     python ci/extras.py text rag   these
 
-A heavy check (gigabytes of downloads): for a scheduled job and for a person, not for every commit. What every commit checks is that
-the extras resolve together (tests/packaging).
+A heavy check (gigabytes of downloads): for a scheduled job and for a person, not for every commit.
 """
 
 from __future__ import annotations

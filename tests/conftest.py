@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-_SCRUBBED = ("OPENAI_", "ANTHROPIC_", "EVALHARNESS_", "HF_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_COLOR", "FORCE_COLOR")
+_SCRUBBED = (
+    "OPENAI_",
+    "ANTHROPIC_",
+    "EVALHARNESS_",
+    "HF_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_COLOR",
+    "FORCE_COLOR",
+)
 
 
 @pytest.fixture(autouse=True)

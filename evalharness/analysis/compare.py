@@ -159,7 +159,7 @@ def _missing_problem(frame: _Frame) -> str | None:
         if missing > most * planned:
             return (
                 f"{missing} of {planned} {role} answers failed or could not be scored; "
-                f"at most {most:.4g} of them may (gate.max_failures)"
+                f"at most {100 * most:.4g}% of them may (gate.max_failures)"
             )
     if paired.dropped_unbounded and frame.gated:
         return (
@@ -299,7 +299,8 @@ def _side_warnings(baseline: Run, candidate: Run) -> list[str]:
             warnings.append(
                 f"{role}: the endpoint answered as {len(models)} models ({', '.join(models[:5])})"
             )
-    if baseline.candidate_digest == candidate.candidate_digest:
+    pinned = candidate.manifest["candidate"].get("cacheable", True)
+    if baseline.candidate_digest == candidate.candidate_digest and pinned:
         warnings.append("both sides are the same candidate: this comparison can only show noise")
     if baseline.repeats != candidate.repeats:
         warnings.append(

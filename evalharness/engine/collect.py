@@ -380,6 +380,8 @@ def _assemble(
                 "model": candidate.model,
                 "path": candidate.path,
                 "decoding": dict(candidate.decoding),
+                # False: the same digest does not mean the same code answered
+                "cacheable": provider.cacheable,
             },
             "plan": plan.digest,
             "seed": how.seed,

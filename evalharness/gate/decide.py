@@ -147,7 +147,10 @@ def _outcome(
     passed = [c for c in deciding if c.status in ("pass", "improved")]
     reasons = [f"{c.metric.id} improved: {c.reason}" for c in passed if c.status == "improved"]
     if len(passed) == len(deciding):
-        reasons.append(f"all {len(deciding)} gated metrics exclude a drop of their margin")
+        all_of = (
+            f"all {len(deciding)} gated metrics exclude" if len(deciding) > 1 else "the gated metric excludes"
+        )
+        reasons.append(f"{all_of} a drop of {'their' if len(deciding) > 1 else 'its'} margin")
     else:
         reasons.append(
             f"no drop of a margin was observed; {len(passed)} of {len(deciding)} gated metrics exclude one, "

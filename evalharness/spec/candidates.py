@@ -21,8 +21,6 @@ from evalharness.spec.reader import Document, Loc, did_you_mean, read_text, read
 
 MAX_PROMPT_BYTES: Final = 1_000_000
 _PROMPT_PATH: Final = re.compile(r"[^\s{}]+\.(md|txt|j2|jinja)")
-_BLOCK: Final = 1 << 20
-_SAMPLED_FROM: Final = 64 * _BLOCK
 
 _REMOTE: Final = frozenset(
     ("base_url", "api_key_env", "api", "extra_body", "max_tokens_field", "organization")
@@ -75,6 +73,7 @@ def load_candidate(path: Path, *, paths: PathPolicy, registry: Registry) -> Cand
             options["outputs"], contents["outputs"] = str(outputs), _content(document, ("outputs",), outputs)
     if model.target is not None:
         options["target"] = contents["target"] = model.target
+        contents["source"] = _source(model.target, path.parent, paths.cwd)
     suite = resolve(document, ("suite",), model.suite, paths) if model.suite is not None else None
     if model.limits.max_cost_usd is not None and model.price is None:
         document.add(
@@ -231,32 +230,33 @@ def _content(document: Document, loc: Loc, path: Path) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """A digest of a file, or of every file below a folder by relative name.
-
-    A file above 64 MiB outside of recorded outputs (model weights) is represented by its size and 64 evenly spaced
-    blocks of 1 MiB: training again changes all of them, and hashing tens of gigabytes at every start does not pay.
+    """A digest of a file, or of every file below a folder by relative name. Read whole: weights that differ in one
+    tensor are another model, and an answer of the old one must not be taken for its.
 
     Raises:
         OSError: something cannot be read.
     """
     if path.is_file():
-        return "sha256:" + _file_hash(path, whole=True)
+        return "sha256:" + _file_hash(path)
     state = hashlib.sha256()
     for file in sorted(item for item in path.rglob("*") if item.is_file()):
-        state.update(f"{file.relative_to(path).as_posix()}\0{_file_hash(file, whole=False)}\n".encode())
+        state.update(f"{file.relative_to(path).as_posix()}\0{_file_hash(file)}\n".encode())
     return "sha256:" + state.hexdigest()
 
 
-def _file_hash(path: Path, *, whole: bool) -> str:
-    state = hashlib.sha256()
+def _file_hash(path: Path) -> str:
     with path.open("rb") as file:
-        size = path.stat().st_size
-        if whole or size <= _SAMPLED_FROM:
-            while block := file.read(_BLOCK):
-                state.update(block)
-        else:
-            state.update(str(size).encode())
-            for index in range(64):
-                file.seek((size - _BLOCK) * index // 63)
-                state.update(file.read(_BLOCK))
-    return state.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _source(target: str, *folders: Path) -> str | None:
+    """A digest of the module file a `target` names, where it lies beside the candidate or in the working directory.
+
+    What that module imports is not in it.
+    """
+    module = Path(*target.partition(":")[0].split("."))
+    for folder in folders:
+        for file in (folder / module.with_suffix(".py"), folder / module / "__init__.py"):
+            if file.is_file():
+                return content_digest(file)
+    return None

@@ -72,6 +72,8 @@ def too_few(changed_units: int, units: int, *, clustered: bool) -> str | None:
         return f"only {units} {noun}; at least {MIN_CLUSTERS} are needed to tell a change from noise between them"
     # All of 8 or 9 clusters may have changed; then the bound rests on every one of them.
     needed = min(MIN_CHANGED, units) if clustered else MIN_CHANGED
+    if changed_units == 0:
+        return f"no case changed, and a bound needs at least {needed} changed {noun}"
     if changed_units < needed:
         return f"only {changed_units} of {units} {noun} changed; a bound needs at least {MIN_CHANGED} changed {noun}"
     return None

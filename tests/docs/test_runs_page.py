@@ -10,16 +10,17 @@ from support import evalharness, read, write_files
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A program whose first version answers right, its baseline stored; then its code changes under the same name."""
+    """A program that answers right, its baseline stored; then what it imports changes, unseen by its digest."""
     write_files(read("README.md"), tmp_path)
     (tmp_path / "app.yaml").write_text(
         "name: app\nsuite: ./suite.yaml\nprovider: python\ntarget: app:answer\n"
     )
-    (tmp_path / "app.py").write_text(
+    (tmp_path / "app.py").write_text("from rules import answer\n")
+    (tmp_path / "rules.py").write_text(
         "def answer(case):\n    return ['question', 'complaint'][int(case['id'][-1]) - 1]\n"
     )
     assert evalharness("run", "app.yaml", "-q", cwd=tmp_path).returncode == 0
-    (tmp_path / "app.py").write_text("def answer(case):\n    return 'neither'\n")
+    (tmp_path / "rules.py").write_text("def answer(case):\n    return 'neither'\n")
     return tmp_path
 
 
@@ -46,10 +47,18 @@ def test_a_new_version_under_its_own_name_regresses_every_time(project: Path) ->
         assert done.returncode == 1, done.stderr
 
 
+def test_a_change_of_the_named_module_itself_is_another_candidate(project: Path) -> None:
+    stored = baseline(project)
+    (project / "app.py").write_text("def answer(case):\n    return 'neither'\n")
+    for _ in range(2):
+        done = evalharness("compare", stored, "app.yaml", "-q", cwd=project)
+        assert done.returncode == 1, done.stderr
+
+
 def test_a_report_whose_run_was_replaced_is_not_rendered_from_another(project: Path) -> None:
     done = evalharness("compare", "app.yaml", "app.yaml", "-q", "--out", "aa", cwd=project)
     assert done.returncode in (0, 3), done.stderr
-    (project / "app.py").write_text("def answer(case):\n    return case['input']\n")
+    (project / "rules.py").write_text("def answer(case):\n    return case['input']\n")
     assert evalharness("run", "app.yaml", "-q", cwd=project).returncode == 0
     done = evalharness("report", "aa", cwd=project)
     assert done.returncode == 2
