@@ -5,7 +5,7 @@ DEMO := .demo-venv
 BIN := $(VENV)/bin
 OUT := reports/demo
 
-.PHONY: help demo test test-fast calibration lint format types check extras record bench build clean
+.PHONY: help demo test test-fast calibration lint format types check resolve extras record bench build clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ types: $(VENV)/ready  ## mypy, strict
 	$(BIN)/mypy
 
 check: lint types test  ## all of the above
+
+resolve: $(VENV)/ready  ## check that the extras resolve, alone and together
+	$(BIN)/python ci/extras.py --resolve
 
 extras: $(VENV)/ready  ## install each extra in its own environment and import it (downloads gigabytes)
 	$(BIN)/python ci/extras.py
