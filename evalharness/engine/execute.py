@@ -18,6 +18,7 @@ from evalharness.errors import BudgetError, CallError, EvalHarnessError, Provide
 
 _FIRST_DELAY_S: Final = 0.5
 _LONGEST_DELAY_S: Final = 30.0
+_LONGEST_PAUSE_S: Final = 2.0
 LONGEST_WAIT_S: Final = 300.0
 """A server that asks for a longer wait than this is treated as unavailable."""
 BREAK_AFTER: Final = 10
@@ -273,9 +274,7 @@ class Execution:
             self._last_failure = outcome
             wait = self._wait(outcome, tries)
             if outcome.retryable and outcome.kind in _BUSY_KINDS:
-                pause = min(outcome.retry_after_s or 0.0, LONGEST_WAIT_S) if wait is not None else 0.0
-                if throttle.refused(pause, began):
-                    self._note(f"{outcome}; now {throttle.limit} calls at once")
+                self._slow_down(outcome, wait, throttle, began)
             if wait is None:
                 return self._give_up(outcome, tries, first)
             if self._stopping.is_set():
@@ -309,6 +308,19 @@ class Execution:
             return response
         what = f"{type(response).__name__} with {type(text).__name__} as its text"
         return CallError("bad_response", f"the provider returned {what}; a Response with a text is needed")
+
+    def _slow_down(self, failure: CallError, wait: float | None, throttle: Throttle, began: float) -> None:
+        """Fewer calls at once, and a pause for all: as long as the server asked, else as this call waits (up to 2 s).
+
+        Without the pause, calls that have not been refused yet would use up the tries of those that have.
+        """
+        pause = min(wait or 0.0, _LONGEST_PAUSE_S)
+        if failure.retry_after_s is not None and wait is not None:
+            pause = failure.retry_after_s
+        elif failure.kind != "rate_limited":
+            pause = 0.0
+        if throttle.refused(pause, began):
+            self._note(f"{failure}; now {throttle.limit} calls at once")
 
     def _wait(self, failure: CallError, tries: int) -> float | None:
         """Seconds before the next try, None when there is to be none.

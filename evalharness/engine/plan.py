@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from evalharness._canon import digest
 from evalharness.core.candidates import Candidate
+from evalharness.core.cases import Message
 from evalharness.core.protocols import Request
 from evalharness.core.suites import Suite
+from evalharness.errors import Problem, SpecError
 from evalharness.spec.prompts import render_messages
+
+_MOST_PROBLEMS: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +57,17 @@ def _requests(suite: Suite, candidate: Candidate, repeats: int, recorded: bool) 
     decoding = {k: v for k, v in candidate.decoding.items() if k != "seed"}
     first_seed = candidate.decoding.get("seed")
     seeds = [derived_seed(first_seed, repeat) for repeat in range(repeats)]
+    problems: list[Problem] = []
     for golden_set in suite.golden_sets:
         for case in golden_set.cases:
-            messages = () if recorded else render_messages(candidate.prompt, case, golden_set.card.task)
+            messages: tuple[Message, ...] = ()
+            if not recorded:
+                try:
+                    messages = render_messages(candidate.prompt, case, golden_set.card.task)
+                except SpecError as error:
+                    problems.extend(error.problems)
+                    if len(problems) >= _MOST_PROBLEMS:
+                        raise SpecError(problems) from error
             for repeat in range(repeats):
                 yield Request(
                     golden_set=golden_set.name,
@@ -65,6 +78,8 @@ def _requests(suite: Suite, candidate: Candidate, repeats: int, recorded: bool) 
                     decoding=decoding,
                     seed=seeds[repeat],
                 )
+    if problems:
+        raise SpecError(problems)
 
 
 def derived_seed(seed: int | None, repeat: int) -> int | None:

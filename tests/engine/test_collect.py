@@ -24,6 +24,7 @@ from evalharness.errors import (
     InvalidComparisonError,
     PluginError,
     ProviderError,
+    SpecError,
     StoreError,
 )
 from evalharness.store.folder import load_run, read_manifest
@@ -204,6 +205,14 @@ def test_a_finished_run_of_the_users_own_program_is_made_anew_and_an_unfinished_
     log = Counter()
     place.collect(candidate(log=log, provider="uncacheable"))
     assert log["calls"] == 3
+
+
+def test_every_case_that_a_prompt_does_not_fit_is_named_before_any_call(place: Place) -> None:
+    log: Counter[str] = Counter()
+    with pytest.raises(SpecError) as error:
+        place.collect(candidate(log=log, prompt=Prompt(user="{{ tags.tone }}")))
+    assert [f"'q{i}'" in str(p) for i, p in enumerate(error.value.problems)] == [True] * 5
+    assert not log
 
 
 def test_repeats_have_seeds_of_their_own(place: Place) -> None:
