@@ -6,6 +6,8 @@ whose exit code 1 would read as a regression.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -16,7 +18,10 @@ _INTERRUPTED = "interrupted; what was collected is kept: the same command resume
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the design's code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(run(arguments))
+    _open_streams()
+    code = run(arguments)
+    _settle_streams()
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -36,6 +41,34 @@ def run(arguments: list[str]) -> int:
         return code
 
 
+def _open_streams() -> None:
+    """Give a process that was started with `>&-` or `2>&-` somewhere to write.
+
+    Python has no stream then, and the next file that is opened would get the descriptor that libraries print to.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+        if getattr(sys, name) is None:
+            mode = "r" if number == 0 else "w"
+            setattr(sys, name, open(number, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115
+
+
+def _settle_streams() -> None:
+    """Flush what is left. Python would do so at its exit, and end with 120 where nobody can take it any more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _dispatch(arguments: list[str]) -> int:
     import gc
 
@@ -50,7 +83,9 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 70
+        # Nothing of ours raises it: it came from a plugin or the user's own code, and its code is no verdict.
+        _say(f"internal error: something called sys.exit({error.code!r}); run again with --debug to see what")
+        return 70
     try:
         import click
 
@@ -95,7 +130,7 @@ def _say(text: str) -> None:
     clean = "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 0x7F <= ord(c) <= 0x9F))
     try:
         print(clean.encode("utf-8", "replace").decode("utf-8"), file=sys.stderr)  # noqa: T201
-    except (OSError, UnicodeError):
+    except (OSError, UnicodeError, ValueError):
         return
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,9 +68,14 @@ def settings(
     """Settings for the API from what was typed."""
     from evalharness.api import DEFAULT_SEED, Settings
     from evalharness.cli.progress import make_progress
+    from evalharness.errors import UsageError
 
+    try:
+        cwd = Path.cwd()
+    except OSError as error:
+        raise UsageError("the working directory is gone; change to one that exists") from error
     return Settings(
-        cwd=Path.cwd(),
+        cwd=cwd,
         allow=allow,
         store=store,
         seed=DEFAULT_SEED if seed is None else seed,
@@ -84,14 +90,27 @@ def emit(text: str) -> None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        import os
+        _drop_stdout()
+    except OSError as error:
+        from evalharness.errors import StoreError
 
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
+        raise StoreError(
+            f"cannot write to stdout: {error.strerror or error}; what was asked for is cut off"
+        ) from error
     except UnicodeEncodeError:
         sys.stdout.buffer.write(text.encode("utf-8", "replace") + b"\n")
         sys.stdout.flush()
 
 
+def _drop_stdout() -> None:
+    """Let what is still buffered, and what comes, go nowhere."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def say(text: str) -> None:
-    """Write a line for people to stderr."""
-    click.echo(text, err=True)
+    """Write a line for people to stderr. A stderr that takes no more does not change the exit code."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
