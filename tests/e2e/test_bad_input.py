@@ -174,7 +174,7 @@ def live(project: Project, server: ModelServerHandle, model: str, extra: str = "
 @pytest.mark.parametrize(
     ("model", "code"),
     [
-        ("rate-limited-once", 0),
+        ("rate-limited-once?retry_after=0.05", 0),
         ("every-tenth", 4),
         ("always-500", 5),
         ("hang", 5),
