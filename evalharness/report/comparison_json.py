@@ -56,8 +56,11 @@ def comparison_document(verdict: Verdict) -> dict[str, Any]:
 
 
 def finite(number: float | None) -> float | None:
-    """The number as a float without negative zero, None when it has no finite value."""
-    return None if number is None or not math.isfinite(number) else float(number) + 0.0
+    """The number to 12 significant digits and without negative zero, None when it has no finite value.
+
+    The digits beyond depend on the processor (its vector units sum in another order); equal inputs give equal bytes.
+    """
+    return None if number is None or not math.isfinite(number) else float(f"{number:.12g}") + 0.0
 
 
 def own_scale(estimate: PairedEstimate, direction: Direction) -> dict[str, Any]:

@@ -92,12 +92,13 @@ def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
 def suite_warnings(suite: Suite) -> tuple[str, ...]:
     """What a user should know of a suite that loads: unlocked golden sets, judges that nothing runs yet."""
     warnings = [
-        f"golden set {item.name} is not locked: its cases can change unseen; run: evalharness golden lock {item.path}"
+        # no path: warnings are part of comparison.json, which is the same wherever the files lie
+        f"golden set {item.name} is not locked: its cases can change unseen; run: evalharness golden lock FOLDER"
         for item in suite.golden_sets
         if not item.card.cases_digest
     ]
     warnings += [
-        f"eval {item.id}: the judge {item.judge} was read and checked; this version runs no judges"
+        f"eval {item.id}: the judge {Path(item.judge).name} was read and checked; this version runs no judges"
         for item in suite.evals
         if item.judge is not None
     ]
