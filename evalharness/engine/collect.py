@@ -380,8 +380,8 @@ def _assemble(
                 "model": candidate.model,
                 "path": candidate.path,
                 "decoding": dict(candidate.decoding),
-                # False: the same digest does not mean the same code answered
-                "cacheable": provider.cacheable,
+                # False: the same digest does not mean the same code answered (a recording's holds its content)
+                "cacheable": provider.cacheable or provider.recorded,
             },
             "plan": plan.digest,
             "seed": how.seed,
@@ -413,14 +413,22 @@ def _unknown_ids(provider: Provider, suite: Suite) -> list[str]:
     ids = getattr(provider, "ids", None)
     if ids is None:
         return []
+    found = []
+    named = getattr(provider, "golden_sets", None)
+    strange = sorted(named() - {golden_set.name for golden_set in suite.golden_sets}) if named else []
+    if strange:
+        found.append(
+            f"recorded rows for golden sets that suite {suite.name} does not have are not used: "
+            + ", ".join(strange[:5])
+        )
     known = {case.id for golden_set in suite.golden_sets for case in golden_set.cases}
     unknown = sorted(ids() - known)
-    if not unknown:
-        return []
-    shown = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
-    return [
-        f"{len(unknown)} recorded ids are in no golden set of suite {suite.name} and are not used: {shown}"
-    ]
+    if unknown:
+        shown = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
+        found.append(
+            f"{len(unknown)} recorded ids are in no golden set of suite {suite.name} and are not used: {shown}"
+        )
+    return found
 
 
 def _rng(how: Collecting, plan: Plan) -> np.random.Generator:

@@ -27,6 +27,8 @@ from evalharness.errors import CallError, Problem, SpecError
 from evalharness.store.files import atomic_writer
 
 MAX_PROBLEMS: Final = 50
+MAX_REPEATS: Final = 1000
+"""As many as a candidate may ask for: one row with a repeat of a billion would plan a billion answers a case."""
 _SHOWN_CHARACTERS: Final = 60
 
 _Key: TypeAlias = "str | tuple[str, int, str | None]"
@@ -69,6 +71,10 @@ class Replay:
     def ids(self) -> set[str]:
         """Every case id in the file."""
         return {key if isinstance(key, str) else key[0] for key in self._rows}
+
+    def golden_sets(self) -> set[str]:
+        """Every golden set that a row names."""
+        return {key[2] for key in self._rows if not isinstance(key, str) and key[2] is not None}
 
     async def complete(self, request: Request, *, timeout_s: float) -> Response:
         """The recorded response.
@@ -327,7 +333,10 @@ def _text_or_null(value: Any) -> bool:
 _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "id": (lambda v: type(v) is str and bool(v), "a string that is not empty"),
     "output": (_text_or_null, "a string or null"),
-    "repeat": (lambda v: type(v) is int and v >= 0, "a whole number from 0"),
+    "repeat": (
+        lambda v: type(v) is int and 0 <= v < MAX_REPEATS,
+        f"a whole number from 0 to {MAX_REPEATS - 1}",
+    ),
     "error": (lambda v: v is None or (type(v) is str and bool(v)), "null or what went wrong"),
     "contexts": (
         lambda v: v is None or (type(v) is list and all(type(c) is str for c in v)),
