@@ -336,7 +336,7 @@ class GateFile(Spec):
     max_drop: MarginText = Field(
         default="2pp", validate_default=True, description="2pp is absolute, 5% relative"
     )
-    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="False alarms over the whole suite")
+    alpha: float = Field(default=0.05, ge=0.0001, lt=0.5, description="False alarms over the whole suite")
     on_inconclusive: Literal["block", "warn"] = "block"
     on_underpowered: Literal["block", "warn"] = "warn"
     primary: list[str] = Field(default=[], description="Metrics tested first; default: every gated metric")

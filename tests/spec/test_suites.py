@@ -170,7 +170,8 @@ GATE = SUITE.replace("[exact_match]", "[exact_match, toy, {toy: {id: cost, low: 
         (GATE + "metrics: {e/toy: adviosry}\n", "is not a rule for a metric; write `advisory`"),
         (GATE + "metrics: {e/toy: {}}\n", "the rule is empty"),
         (GATE + "alpha: 0.5\n", "gate.alpha should be less than 0.5"),
-        (GATE + "alpha: 0\n", "gate.alpha should be greater than 0"),
+        (GATE + "alpha: 0\n", "gate.alpha should be greater than or equal to 0.0001"),
+        (GATE + "alpha: 1.0e-18\n", "gate.alpha should be greater than or equal to 0.0001"),
         (GATE + "max_failures: 0.01\n", "a share of the cases is a percentage"),
         (GATE + "max_failures: 1pp\n", "a share of the cases is a percentage"),
         (GATE + "max_failures: 101%\n", "more than all cases"),
@@ -297,7 +298,7 @@ def test_digest_follows_a_scorers_version(project: Project, monkeypatch: pytest.
 def test_an_unlocked_golden_set_is_a_warning(project: Project) -> None:
     (warning,) = suite_warnings(load(project))
     assert "golden set set is not locked" in warning
-    assert "evalharness golden lock set" in warning
+    assert "evalharness golden lock" in warning
 
 
 def test_links_inside_a_golden_set_do_not_lead_out(
