@@ -227,7 +227,7 @@ def rerender(
     place = Path(folder) / SOURCES
     if not place.is_file():
         raise StoreError(f"{folder}: no {SOURCES} in it; give the --out folder of an earlier compare")
-    sources = read_json(place)
+    sources = _read_sources(place)
     sides = [use.cwd / sources[role] for role in ("baseline", "candidate")]
     for side, role in zip(sides, ("baseline", "candidate"), strict=True):
         if not is_run_folder(side):
@@ -473,6 +473,23 @@ def _side(role: str, given: str | Path, use: Settings) -> _SideSource:
         )
     model = load_candidate(path, use)
     return _SideSource(model.suite_path, lambda suite: _collect(suite, model, use), model=model)
+
+
+def _read_sources(place: Path) -> dict[str, Any]:
+    sources = read_json(place)
+    whole = (
+        isinstance(sources, dict)
+        and all(isinstance(sources.get(name), str) for name in ("baseline", "candidate", "suite"))
+        and isinstance(run_ids := sources.get("run_ids"), dict)
+        and run_ids.keys() >= {"baseline", "candidate"}
+        and type(seed := sources.get("seed")) is int
+        and seed >= 0
+        and isinstance(sources.get("critical"), str | None)
+    )
+    if not whole:
+        raise StoreError(f"{place}: damaged; run compare again")
+    found: dict[str, Any] = sources
+    return found
 
 
 def _run_folder(folder: str | Path) -> Path:
