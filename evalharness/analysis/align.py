@@ -55,6 +55,7 @@ class Paired:
     metric's own scale. `rows_baseline` and `rows_candidate` are (n, k) sufficient statistics of a corpus metric with
     `columns`, averaged over repeats, None otherwise. `missing_*` count attempts without a
     score; `planned_*` all attempts.
+    `lost` holds the cases behind those counts: (case, missing in the baseline, missing in the candidate).
     `dropped_unbounded` counts cases left out because the metric has no worst value. `clusters` has a label for each
     case, None when no case names one; a case without one is its own cluster.
     """
@@ -69,6 +70,7 @@ class Paired:
     missing_candidate: int
     planned_baseline: int
     planned_candidate: int
+    lost: tuple[tuple[Case, int, int], ...]
     dropped_unbounded: int
     repeats_baseline: int
     repeats_candidate: int
@@ -86,12 +88,13 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
     values_right: list[float] = []
     stats_left: list[list[Scored]] = []
     stats_right: list[list[Scored]] = []
-    missing_left = missing_right = dropped = 0
+    lost: list[tuple[Case, int, int]] = []
+    dropped = 0
     for case in golden_set.cases:
         before, lost_before = _scored(left, case.id, n_left)
         after, lost_after = _scored(right, case.id, n_right)
-        missing_left += lost_before
-        missing_right += lost_after
+        if lost_before or lost_after:
+            lost.append((case, lost_before, lost_after))
         if not before:
             continue
         if lost_after:
@@ -123,10 +126,11 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
         columns=columns,
         rows_baseline=rows_left,
         rows_candidate=rows_right,
-        missing_baseline=missing_left,
-        missing_candidate=missing_right,
+        missing_baseline=sum(before for _, before, _ in lost),
+        missing_candidate=sum(after for _, _, after in lost),
         planned_baseline=len(golden_set.cases) * n_left,
         planned_candidate=len(golden_set.cases) * n_right,
+        lost=tuple(lost),
         dropped_unbounded=dropped,
         repeats_baseline=n_left,
         repeats_candidate=n_right,

@@ -17,8 +17,10 @@ from evalharness.core.suites import MetricRule, Suite
 def case_keys(suite: Suite) -> dict[tuple[str, str], str]:
     """(golden set, case id) → the name a case goes by in reports: its id, prefixed where two sets share it."""
     ids = Counter(case.id for golden_set in suite.golden_sets for case in golden_set.cases)
+    # `b:x` may also be an id as written; then every case gets its prefix, which no set's name can hold a part of
+    clash = any(f"{g.name}:{c.id}" in ids for g in suite.golden_sets for c in g.cases if ids[c.id] > 1)
     return {
-        (g.name, case.id): case.id if ids[case.id] == 1 else f"{g.name}:{case.id}"
+        (g.name, case.id): case.id if ids[case.id] == 1 and not clash else f"{g.name}:{case.id}"
         for g in suite.golden_sets
         for case in g.cases
     }
@@ -101,7 +103,7 @@ def critical_failures(
         for spec in item.scorers:
             metric_id = f"{item.id}/{spec.id}"
             metric = scorers[metric_id].metric
-            if metric.kind != "binary" or suite.gate.metrics.get(metric_id, MetricRule()).advisory:
+            if not _guards(suite, scorers, metric_id):
                 continue
             paired = pairs[metric_id]
             sign = 1.0 if metric.direction == "higher" else -1.0
@@ -127,16 +129,41 @@ def _answers(sign: float, value: float, repeats: int) -> str:
     return f"{passed} of {repeats} answers passed"
 
 
+def unanswered_critical(
+    suite: Suite, pairs: Mapping[str, Paired], scorers: Mapping[str, Scorer]
+) -> list[str]:
+    """Critical cases without a baseline answer: whether the candidate broke them cannot be known, so it is said."""
+    keys = case_keys(suite)
+    found: dict[str, None] = {}
+    for item in suite.evals:
+        for spec in item.scorers:
+            metric_id = f"{item.id}/{spec.id}"
+            if not _guards(suite, scorers, metric_id):
+                continue
+            paired = pairs[metric_id]
+            for case, before, _ in paired.lost:
+                if case.critical and before == paired.repeats_baseline:
+                    found[keys[item.golden_set.name, case.id]] = None
+    if not found:
+        return []
+    shown = ", ".join(list(found)[:5]) + (", …" if len(found) > 5 else "")
+    noun = "case" if len(found) == 1 else "cases"
+    return [f"not guarded, because the baseline has no answer that could be scored: critical {noun} {shown}"]
+
+
+def _guards(suite: Suite, scorers: Mapping[str, Scorer], metric_id: str) -> bool:
+    """Whether a metric can tell that a critical case broke: it is 0 or 1 for a case, and gated."""
+    advisory = suite.gate.metrics.get(metric_id, MetricRule()).advisory
+    return scorers[metric_id].metric.kind == "binary" and not advisory
+
+
 def unguarded_critical(suite: Suite, scorers: Mapping[str, Scorer]) -> list[str]:
     """Evals whose critical cases nothing guards: they have no gated metric that is 0 or 1 for a case."""
     found = []
     for item in suite.evals:
         count = sum(case.critical for case in item.golden_set.cases)
         ids = [f"{item.id}/{spec.id}" for spec in item.scorers]
-        guarded = any(
-            scorers[i].metric.kind == "binary" and not suite.gate.metrics.get(i, MetricRule()).advisory
-            for i in ids
-        )
+        guarded = any(_guards(suite, scorers, i) for i in ids)
         if count and not guarded:
             found.append(
                 f"eval {item.id} has {count} critical cases and no gated pass/fail metric, so nothing guards them; "

@@ -11,7 +11,12 @@ from typing import Any, Final
 import numpy as np
 
 from evalharness.analysis.align import Array, Paired, incomparable, pair
-from evalharness.analysis.changes import case_changes, critical_failures, unguarded_critical
+from evalharness.analysis.changes import (
+    case_changes,
+    critical_failures,
+    unanswered_critical,
+    unguarded_critical,
+)
 from evalharness.core.cases import Slice
 from evalharness.core.comparisons import Comparison, MetricComparison, Side
 from evalharness.core.estimates import PairedEstimate
@@ -78,6 +83,7 @@ def compare_runs(
                 slices.extend(_slices(frame, told))
         told.extend(_side_warnings(baseline, candidate))
         told.extend(unguarded_critical(suite, scorers))
+        told.extend(unanswered_critical(suite, pairs, scorers))
     changes = case_changes(suite, baseline, candidate, pairs, scorers) if not problems else ()
     critical = critical_failures(suite, pairs, scorers) if not problems else ()
     return Comparison(
@@ -146,7 +152,8 @@ def _frame(
 
 def _whole(frame: _Frame) -> MetricComparison:
     paired = frame.paired
-    return _metric(frame, np.arange(len(paired.cases)), None, _missing_problem(frame))
+    missing = (paired.missing_baseline, paired.missing_candidate)
+    return _metric(frame, np.arange(len(paired.cases)), None, missing, _missing_problem(frame))
 
 
 def _missing_problem(frame: _Frame) -> str | None:
@@ -156,7 +163,7 @@ def _missing_problem(frame: _Frame) -> str | None:
         ("baseline", paired.missing_baseline, paired.planned_baseline),
         ("candidate", paired.missing_candidate, paired.planned_candidate),
     ):
-        if missing > most * planned:
+        if missing > most * planned + 1e-6:  # 29% of 100 is 28.999999999999996 in binary floats
             return (
                 f"{missing} of {planned} {role} answers failed or could not be scored; "
                 f"at most {100 * most:.4g}% of them may (gate.max_failures)"
@@ -174,6 +181,12 @@ def _slices(frame: _Frame, told: list[str]) -> list[MetricComparison]:
     for index, case in enumerate(frame.paired.cases):
         for tag in case.tags.items():
             members.setdefault(tag, []).append(index)
+    missing: dict[tuple[str, str], tuple[int, int]] = {}
+    for case, before, after in frame.paired.lost:
+        for tag in case.tags.items():
+            members.setdefault(tag, [])  # a slice that nobody answered is shown, not left out
+            earlier = missing.get(tag, (0, 0))
+            missing[tag] = (earlier[0] + before, earlier[1] + after)
     values = Counter(key for key, _ in members)
     for key, count in sorted(values.items()):
         if count > MOST_SLICE_VALUES:
@@ -181,13 +194,21 @@ def _slices(frame: _Frame, told: list[str]) -> list[MetricComparison]:
                 f"tag {key!r} has {count} values and is not shown as slices (at most {MOST_SLICE_VALUES})"
             )
     return [
-        _metric(frame, np.asarray(members[key, value]), Slice(key, value), None)
+        _metric(
+            frame,
+            np.asarray(members[key, value], dtype=np.intp),
+            Slice(key, value),
+            missing.get((key, value), (0, 0)),
+            None,
+        )
         for key, value in sorted(members)
         if values[key] <= MOST_SLICE_VALUES
     ]
 
 
-def _metric(frame: _Frame, index: Any, of: Slice | None, problem: str | None) -> MetricComparison:
+def _metric(
+    frame: _Frame, index: Any, of: Slice | None, missing: tuple[int, int], problem: str | None
+) -> MetricComparison:
     metric, gate = frame.scorer.metric, frame.suite.gate
     margin = frame.rule.margin or gate.max_drop
     estimate: PairedEstimate | None = None
@@ -208,7 +229,6 @@ def _metric(frame: _Frame, index: Any, of: Slice | None, problem: str | None) ->
     if estimate is not None and margin.relative and max_drop == 0.0 and of is None:
         problem = problem or f"the margin {margin} is relative and the baseline is 0; write it in pp"
     whole = of is None
-    paired = frame.paired
     return MetricComparison(
         id=frame.metric_id,
         eval=frame.eval_id,
@@ -220,8 +240,8 @@ def _metric(frame: _Frame, index: Any, of: Slice | None, problem: str | None) ->
         primary=frame.primary and whole,
         margin=margin,
         max_drop=max_drop,
-        n_missing_baseline=paired.missing_baseline if whole else 0,
-        n_missing_candidate=paired.missing_candidate if whole else 0,
+        n_missing_baseline=missing[0],
+        n_missing_candidate=missing[1],
         estimate=estimate,
         problem=problem,
         mde=mde(estimate, alpha=gate.alpha) if estimate is not None else None,

@@ -24,8 +24,8 @@ from evalharness.errors import EXIT_INCONCLUSIVE, EXIT_INVALID, EXIT_PASS, EXIT_
 from evalharness.gate.wording import amount, own_bound, own_delta, p_value, signed
 from evalharness.stats.multiplicity import holm
 
-_ROUNDING: Final = 1e-9
-"""A drop within this of the margin is a drop of the margin: 0.82 − 0.80 is 0.0199999… in binary floats."""
+_ROUNDING: Final = 1e-7
+"""A drop this share of the margin short of it is a drop of the margin: 0.82 − 0.80 is 0.0199999… in binary floats."""
 
 
 def decide(comparison: Comparison, policy: GatePolicy) -> Verdict:
@@ -76,7 +76,7 @@ def _rule(
         return "invalid", metric.problem or "it could not be estimated"
     margin = metric.max_drop
     moved = f"{signed(metric, own_delta(metric))} with a margin of {metric.margin}"
-    if estimate.delta <= -margin + _ROUNDING:
+    if estimate.delta <= -margin * (1 - _ROUNDING):
         if p_drop <= alpha:
             return "regression", f"{moved}, {p_value(p_drop)} ({_family(metric)})"
         return "suspect", (
@@ -146,17 +146,37 @@ def _outcome(
         return "inconclusive", EXIT_INCONCLUSIVE if blocks else EXIT_PASS, suspects + blocked_by_power
     passed = [c for c in deciding if c.status in ("pass", "improved")]
     reasons = [f"{c.metric.id} improved: {c.reason}" for c in passed if c.status == "improved"]
-    if len(passed) == len(deciding):
-        all_of = (
-            f"all {len(deciding)} gated metrics exclude" if len(deciding) > 1 else "the gated metric excludes"
-        )
-        reasons.append(f"{all_of} a drop of {'their' if len(deciding) > 1 else 'its'} margin")
-    else:
-        reasons.append(
-            f"no drop of a margin was observed; {len(passed)} of {len(deciding)} gated metrics exclude one, "
-            f"{len(weak)} cannot tell"
-        )
+    reasons.append(
+        _all_clear(len(passed), len(deciding), all(c.metric.primary for c in checks if c.metric.gated))
+    )
     return "pass", EXIT_PASS, reasons
+
+
+def _all_clear(passed: int, deciding: int, all_decide: bool) -> str:
+    """What a pass rests on. Where secondary metrics exist, it says nothing of them."""
+    word = "gated" if all_decide else "primary"
+    if passed < deciding:
+        noun = "metrics exclude" if deciding > 1 else "metric excludes"
+        return (
+            f"no drop of a margin was observed{'' if all_decide else ' on a primary metric'}; {passed} of {deciding} "
+            f"{word} {noun} one, {deciding - passed} cannot tell"
+        )
+    if deciding > 1:
+        return f"all {deciding} {word} metrics exclude a drop of their margin"
+    return f"the {word} metric excludes a drop of its margin"
+
+
+def _small_drop(check: Check, alpha: float) -> str | None:
+    """A drop that the test confirms and the margin lets through, in words; None where there is none."""
+    metric, estimate = check.metric, check.metric.estimate
+    if estimate is None or check.p_adjusted is None or check.status not in ("pass", "underpowered"):
+        return None
+    if estimate.delta >= 0 or check.p_adjusted > alpha:
+        return None
+    return (
+        f"{metric.id} got worse by less than its margin, and that is no noise: {signed(metric, own_delta(metric))} "
+        f"with a margin of {metric.margin}, {p_value(check.p_adjusted)} ({_family(metric)})"
+    )
 
 
 def _warnings(comparison: Comparison, checks: Sequence[Check], policy: GatePolicy) -> list[str]:
@@ -169,6 +189,9 @@ def _warnings(comparison: Comparison, checks: Sequence[Check], policy: GatePolic
             found.append(f"NOT BLOCKED, because on_inconclusive is warn: {metric.id} {check.reason}")
         if metric.gated and check.status == "underpowered":
             found.append(f"{metric.id} is underpowered: {check.reason}")
+        small = _small_drop(check, policy.alpha)
+        if small is not None:
+            found.append(small)
     for side in (comparison.baseline, comparison.candidate):
         lost = side.coverage.failed + side.coverage.unscored
         if lost:

@@ -1,0 +1,158 @@
+"""What a reviewer of the gate would try: worse candidates that look fine, and the same inputs seen from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Project
+
+
+def answers(n: int, wrong: Sequence[int] = (), absent: Sequence[int] = ()) -> list[Mapping[str, Any]]:
+    return [
+        {"id": f"q{i}", "output": "wrong" if i in wrong else f"t{i}"} for i in range(n) if i not in absent
+    ]
+
+
+def test_a_real_drop_within_the_margin_is_said(project: Project) -> None:
+    project.binary(3000, 30, 2)
+    _, found = project.compare(check=0)
+    (metric,) = found["metrics"]
+    assert metric["status"] == "pass" and metric["p_adjusted"] < 0.001
+    assert any("qa/exact_match got worse by less than its margin" in w for w in found["warnings"])
+
+
+def test_noise_within_the_margin_is_not_called_a_drop(project: Project) -> None:
+    project.binary(3000, 32, 30)
+    _, found = project.compare(check=0)
+    assert not any("got worse" in w for w in found["warnings"])
+
+
+def test_a_pass_says_nothing_of_metrics_that_do_not_decide(project: Project) -> None:
+    project.binary(
+        200,
+        30,
+        0,
+        scorers="[exact_match, {'recorded:fine': {kind: binary}}]",
+        gate="{primary: ['qa/recorded:fine']}",
+    )
+    for side in ("base", "cand"):
+        rows = [json.loads(line) for line in (project.root / f"{side}.jsonl").read_text().splitlines()]
+        project.candidate(side, [{**row, "scores": {"fine": 1}} for row in rows])
+    _, found = project.compare(check=0)
+    assert found["reasons"] == ["the primary metric excludes a drop of its margin"]
+    assert any("secondary metric qa/exact_match (regression)" in w for w in found["warnings"])
+
+
+def test_a_critical_case_without_a_baseline_answer_is_named(project: Project) -> None:
+    project.binary(200, 0, 0, cases=lambda i: {"critical": i in (5, 6)})
+    project.candidate("base", answers(200, absent=[5]))
+    project.candidate("cand", answers(200, wrong=[5]))
+    _, found = project.compare(check=0)
+    (warning,) = [w for w in found["warnings"] if "not guarded" in w]
+    assert "q5" in warning and "q6" not in warning
+
+
+def test_case_names_stay_apart_when_an_id_looks_like_a_prefix(project: Project) -> None:
+    project.golden_set("A", [{"id": "x", "input": "q", "target": "t0"}])
+    project.golden_set(
+        "B", [{"id": "x", "input": "q", "target": "t0"}, {"id": "A:x", "input": "q", "target": "t0"}]
+    )
+    project.write(
+        "suite.yaml",
+        "name: s\nevals:\n  - {id: a, golden_set: ./A, scorers: [exact_match]}\n"
+        "  - {id: b, golden_set: ./B, scorers: [exact_match]}\n",
+    )
+    rows = [{"id": "x", "output": "t0"}, {"id": "A:x", "output": "t0"}]
+    project.candidate("base", rows)
+    project.candidate("cand", [rows[0], {"id": "A:x", "output": "wrong"}])
+    _, found = project.compare()
+    assert found["flips"]["regressed"] == ["B:A:x"]
+
+
+def test_recorded_rows_for_a_golden_set_that_is_not_there_are_said(project: Project) -> None:
+    project.binary(150, 0, 0)
+    project.candidate("cand", [*answers(150), {"id": "q0", "golden_set": "qeustions", "output": "wrong"}])
+    _, found = project.compare()
+    assert any("qeustions" in w and "not used" in w for w in found["warnings"])
+
+
+def test_a_repeat_of_a_billion_is_refused_before_it_is_planned(project: Project) -> None:
+    project.binary(150, 0, 0)
+    project.candidate("cand", [*answers(150), {"id": "q0", "repeat": 10**9, "output": "t0"}])
+    done = project.run("compare", "base.yaml", "cand.yaml", check=2)
+    assert "cand.jsonl:151" in done.err and "999" in done.err
+
+
+def test_the_same_recording_on_both_sides_is_said(project: Project) -> None:
+    project.binary(150, 0, 0)
+    done = project.run("compare", "base.yaml", "base.yaml", check=0)
+    assert "both sides are the same candidate" in " ".join(done.out.split())
+
+
+def test_missing_answers_are_counted_in_their_slice(project: Project) -> None:
+    project.binary(300, 0, 0, cases=lambda i: {"tags": {"k": "rare" if i < 2 else "x"}})
+    project.candidate("base", answers(300, absent=[0, 1]))
+    project.candidate("cand", answers(300, absent=[1, 299]))
+    _, found = project.compare()
+    slices = {entry["slice"]: entry for entry in found["slices"]}
+    assert slices["k=x"]["n_missing"] == {"baseline": 0, "candidate": 1}
+    # nobody can say anything of it, and it is shown all the same
+    assert slices["k=rare"]["n_missing"] == {"baseline": 2, "candidate": 1}
+    assert (slices["k=rare"]["n"], slices["k=rare"]["problem"]) == (None, "no case has a score on both sides")
+
+
+def test_exactly_the_allowed_share_of_failures_is_allowed(project: Project) -> None:
+    project.binary(100, 0, 0, gate="{max_failures: 29%}")
+    project.candidate("base", answers(100))
+    project.candidate("cand", answers(100, absent=range(29)))
+    _, found = project.compare()
+    assert found["verdict"] == "regression"
+
+
+def test_an_unchanged_candidate_does_not_drop_by_a_tiny_margin(project: Project) -> None:
+    project.binary(200, 0, 0, gate="{max_drop: 0.00000001pp}")
+    _, found = project.compare(check=0)
+    assert found["metrics"][0]["status"] == "underpowered"
+
+
+def test_comparison_json_does_not_depend_on_where_it_was_made(project: Project) -> None:
+    project.binary(200, 20, 0, scorers="[exact_match, macro_f1]")
+    project.compare(check=1)
+    above = Project(project.root.parent)
+    name = project.root.name
+    above.run("compare", f"{name}/base.yaml", f"{name}/cand.yaml", "--out", f"{name}/out2", check=1)
+    found = [(project.root / out / "comparison.json").read_bytes() for out in ("out", "out2")]
+    assert found[0] == found[1]
+    assert str(project.root).encode() not in found[0]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"OPENBLAS_CORETYPE": "Nehalem"},  # another processor's way of adding up
+        {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONOPTIMIZE": "1"},
+    ],
+)
+def test_comparison_json_does_not_depend_on_the_machine(project: Project, env: dict[str, str]) -> None:
+    project.binary(
+        400,
+        40,
+        30,
+        scorers="[exact_match, macro_f1, rouge_l, {length: {id: size}}]",
+        gate="{metrics: {qa/size: {max_rise: 10%}}}",
+    )
+    project.run("compare", "base.yaml", "cand.yaml", "--out", "out")
+    project.process("compare", "base.yaml", "cand.yaml", "--out", "out2", env=env)
+    found = [(project.root / out / "comparison.json").read_bytes() for out in ("out", "out2")]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"baseline": 3, "candidate": "x", "suite": "s", "seed": "a"}'])
+def test_a_damaged_report_folder_is_a_file_error(project: Project, text: str) -> None:
+    project.write("out/sources.json", text)
+    done = project.run("report", "out", check=2)
+    assert "sources.json: damaged" in done.err
