@@ -5,7 +5,7 @@ DEMO := .demo-venv
 BIN := $(VENV)/bin
 OUT := reports/demo
 
-.PHONY: help demo test test-fast calibration lint format types check resolve extras record bench build clean
+.PHONY: help demo test test-fast calibration lint format types check resolve extras record bench docs build clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ record: $(VENV)/ready  ## train the example's two models and record their answer
 
 bench: $(VENV)/ready  ## the figures of the README, as ratios within one run
 	$(BIN)/python benchmarks/run_all.py
+
+docs: $(VENV)/ready  ## write the generated parts of the documents again: outputs, tables, sample report, picture
+	$(BIN)/python tests/docs/refresh.py
 
 build: $(VENV)/ready  ## wheel and sdist
 	$(BIN)/python -m build

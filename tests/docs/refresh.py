@@ -1,4 +1,5 @@
-"""Write the generated parts of the documents again: the demo's output, the JSON example, the simulation table.
+"""Write the generated parts of the documents again: the demo's output, the JSON example, the simulation table, the
+sample report and its picture (where Debian's chromium is installed).
 
     python tests/docs/refresh.py
 
@@ -8,6 +9,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -65,11 +68,41 @@ REGIONS = {
 }
 
 
+def sample() -> None:
+    """The report of the embedded example, and a picture of its first screen."""
+    folder = support.ROOT / "reports" / "sample"
+    with tempfile.TemporaryDirectory() as store:
+        done = support.evalharness(
+            "compare", *EXAMPLE, "--store", store, "--out", str(folder), "--quiet", cwd=support.ROOT
+        )
+    assert done.returncode == 1, done.stderr
+    # where the runs of this machine lie is nobody's business but `evalharness report`'s
+    (folder / "sources.json").unlink()
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        print("no chromium: docs/report.png stays as it is")
+        return
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --hide-scrollbars --window-size=1180,1500"
+    )
+    with tempfile.TemporaryDirectory() as profile:
+        picture = f"--screenshot={support.ROOT / 'docs' / 'report.png'}"
+        page = (folder / "report.html").as_uri()
+        subprocess.run(
+            [chromium, *flags.split(), f"--user-data-dir={profile}", picture, page],
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )
+    print("reports/sample, docs/report.png")
+
+
 def main() -> None:
     for (name, kind, region), make in REGIONS.items():
         text = support.replaced(support.read(name), kind, region, make())
         (support.ROOT / name).write_text(text, encoding="utf-8")
         print(f"{name}: {region}")
+    sample()
 
 
 if __name__ == "__main__":

@@ -41,3 +41,8 @@ def test_the_output_of_the_demo() -> None:
 def test_the_example_of_comparison_json() -> None:
     key = ("docs/comparison-json.md", "output", "comparison")
     assert shown(key) == refresh.REGIONS[key](), REFRESH
+
+
+def test_the_sample_report_is_of_this_example() -> None:
+    sample = (support.ROOT / "reports" / "sample" / "comparison.json").read_text(encoding="utf-8")
+    assert sample == refresh.compare_example("--json"), REFRESH
