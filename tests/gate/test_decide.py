@@ -71,7 +71,9 @@ def side(role: str) -> Side:
     )
 
 
-def comparison(*metrics: MetricComparison, problems: tuple[str, ...] = (), critical: bool = False) -> Comparison:
+def comparison(
+    *metrics: MetricComparison, problems: tuple[str, ...] = (), critical: bool = False
+) -> Comparison:
     failure = CriticalFailure(
         key="case-7", metric="e/exact_match", passed_before="1", failed_after="0", confirmed=True
     )
@@ -95,7 +97,7 @@ def comparison(*metrics: MetricComparison, problems: tuple[str, ...] = (), criti
     [
         (90, 30, 1000, "regression", "regression", 1),  # −6pp, p far below alpha
         (12, 6, 200, "suspect", "inconclusive", 3),  # −3pp, p ≈ 0.12
-        (20, 15, 300, "underpowered", "pass", 0),  # −1.7pp: not a margin's drop, and the bound cannot exclude one
+        (20, 15, 300, "underpowered", "pass", 0),  # −1.7pp: no margin's drop; the bound cannot exclude one
         (20, 20, 2000, "pass", "pass", 0),
         (10, 60, 1000, "improved", "pass", 0),
         (0, 0, 1000, "pass", "pass", 0),
@@ -176,7 +178,8 @@ def test_nothing_gated_is_invalid() -> None:
 
 def test_a_metric_with_a_problem_makes_the_suite_invalid_even_beside_a_regression() -> None:
     verdict = decide(
-        comparison(metric(90, 30, 1000), metric(0, 0, 1000, name="e/b", problem="12 of 1000 answers failed")), POLICY
+        comparison(metric(90, 30, 1000), metric(0, 0, 1000, name="e/b", problem="12 of 1000 answers failed")),
+        POLICY,
     )
     assert (verdict.outcome, verdict.exit_code) == ("invalid", 4)
     assert "12 of 1000" in verdict.reasons[0]
@@ -185,7 +188,11 @@ def test_a_metric_with_a_problem_makes_the_suite_invalid_even_beside_a_regressio
 
 def test_incomparable_runs_are_invalid() -> None:
     verdict = decide(comparison(problems=("the golden set changed",)), POLICY)
-    assert (verdict.outcome, verdict.exit_code, verdict.reasons) == ("invalid", 4, ("the golden set changed",))
+    assert (verdict.outcome, verdict.exit_code, verdict.reasons) == (
+        "invalid",
+        4,
+        ("the golden set changed",),
+    )
 
 
 def test_a_critical_failure_is_a_regression_whatever_the_average_says() -> None:
