@@ -405,7 +405,7 @@ def _ask_critical_again(
     if candidate is None or use.registry.load("providers", candidate.provider).recorded:
         return None
     again = replace(candidate, name=f"{candidate.name}-critical", repeats=CONFIRM_REPEATS)
-    return _collect(critical_subset(suite, comparison.critical), again, replace(use, fresh=False))[1]
+    return _collect(critical_subset(suite, comparison.critical), again, use)[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class PathPolicy:
         """
         try:
             for path in self._places(text, self.cwd / text):
-                if path.exists():
+                if _exists(path):
                     return path.resolve()
             raise _missing(self.cwd / text, text)
         except _Refused as refused:
@@ -141,6 +141,13 @@ class _Refused(Exception):
         self.message = message
         self.hint = hint
         super().__init__(message)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise _Refused(f"{str(path)[:200]!r} cannot be read: {error.strerror}") from None
 
 
 def _missing(path: Path, text: str) -> _Refused:

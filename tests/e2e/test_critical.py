@@ -72,3 +72,21 @@ def test_a_cached_endpoint_confirms_without_asking_the_first_repeat_again(
     project.compare(check=1)
     assert model_server.counters()["requests"] == 150 + 2
     assert (project.root / "out" / "comparison.json").read_bytes() == first
+
+
+def test_a_fresh_comparison_confirms_with_fresh_answers(
+    project: Project, model_server: ModelServerHandle
+) -> None:
+    project.binary(150, 0, 0, cases=lambda i: {"critical": i == 0})
+    project.candidate("base", [{"id": f"q{i}", "output": f"t{i}"} for i in range(150)])
+    model_server.reset()
+    model_server.answers({f"question {i}": f"t{i}" for i in range(1, 150)})
+    project.write(
+        "cand.yaml",
+        f"name: live\nsuite: ./suite.yaml\nprovider: openai\nmodel: lookup\nbase_url: {model_server.base_url}\n",
+    )
+    project.compare(check=1)
+    asked = model_server.counters()["requests"]
+    # what the model said before it changed must not speak for it now
+    project.compare("--fresh", check=1)
+    assert model_server.counters()["requests"] == asked + 150 + 3

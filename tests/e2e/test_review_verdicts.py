@@ -156,3 +156,10 @@ def test_a_damaged_report_folder_is_a_file_error(project: Project, text: str) ->
     project.write("out/sources.json", text)
     done = project.run("report", "out", check=2)
     assert "sources.json: damaged" in done.err
+
+
+@pytest.mark.parametrize(("sides", "code"), [(("base.yaml", "a" * 5000), 2), (("a" * 5000, "base.yaml"), 4)])
+def test_a_name_that_no_file_can_have(project: Project, sides: tuple[str, str], code: int) -> None:
+    project.binary(10, 0, 0)
+    done = project.run("compare", *sides, check=code)
+    assert "too long" in done.err
