@@ -87,7 +87,10 @@ def bootstrap_t(
     values, counts = np.unique(differences, return_counts=True)
     if units > full_units and values.size > _BINS:
         values, counts = _binned(differences)
-    studentised = _studentised(values, counts, draws, rng)
+    # Drawn for the drop whichever side it is on: the comparison the other way round is the mirror image.
+    turn = -1.0 if mean > 0 else 1.0
+    order = np.argsort(turn * values)
+    studentised = turn * _studentised(turn * values[order], counts[order], draws, rng)
     q = np.quantile(studentised, [confidence, (1 + level) / 2, (1 - level) / 2])
     return Bounds(*(mean - float(t) * error for t in q))
 

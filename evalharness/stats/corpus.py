@@ -100,11 +100,13 @@ def paired_corpus(
     lower = low = high = delta
     no_pass = too_few(changed, units, clustered=clustered)
     if changed:
-        pairs = _distinct(before, after, rng)
+        # Drawn with the worse side second whichever it is: the comparison the other way round is the mirror image.
+        gain = delta > 0
+        pairs = _distinct(after, before, rng) if gain else _distinct(before, after, rng)
         slack = 1e-12 * max(abs(base), abs(cand))
         swapped = _swapped(pairs, base_sum + cand_sum, goodness, rng)
         p_drop, p_gain = mirrored_p_values(swapped, delta, slack)
-        boot = _resampled(pairs, goodness, rng)
+        boot = _resampled(pairs, goodness, rng) * (-1.0 if gain else 1.0)
         spread = float(boot.std(ddof=1))
         upper, below, above = np.quantile(boot, [1 - alpha, (1 - LEVEL) / 2, (1 + LEVEL) / 2])
         lower, low, high = (2 * delta - float(q) for q in (upper, above, below))

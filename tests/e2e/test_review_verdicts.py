@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -163,3 +164,51 @@ def test_a_name_that_no_file_can_have(project: Project, sides: tuple[str, str], 
     project.binary(10, 0, 0)
     done = project.run("compare", *sides, check=code)
     assert "too long" in done.err
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("repeats", [(1, 1), (2, 2), (3, 1)])
+def test_the_way_back_is_the_mirror_image(
+    project: Project, clustered: bool, repeats: tuple[int, int]
+) -> None:
+    rng = random.Random(5)
+    n, labels = 240, ["a", "b", "c"]
+    project.golden_set(
+        "questions",
+        [
+            {"id": f"q{i}", "input": f"question {i}", "target": labels[i % 3]}
+            | ({"cluster": f"c{i // 5}"} if clustered else {})
+            for i in range(n)
+        ],
+    )
+    project.suite(
+        "[exact_match, macro_f1, rouge_l, {length: {id: size}}, 'recorded:grade',"
+        " {'recorded:bad': {direction: lower, kind: binary}}]",
+        gate="{metrics: {qa/size: {max_rise: 10%}, 'qa/recorded:bad': {max_rise: 2pp}}}",
+    )
+    for side, count, right in (("base", repeats[0], 0.8), ("cand", repeats[1], 0.74)):
+        project.candidate(
+            side,
+            [
+                {
+                    "id": f"q{i}",
+                    "repeat": k,
+                    "output": labels[i % 3] if rng.random() < right else "b" * rng.randint(1, 3),
+                    "scores": {"grade": round(rng.random() * right, 3), "bad": int(rng.random() > right)},
+                }
+                for i in range(n)
+                for k in range(count)
+            ],
+        )
+    _, there = project.compare()
+    project.run("compare", "cand.yaml", "base.yaml", "--out", "back")
+    back = json.loads((project.root / "back" / "comparison.json").read_text(encoding="utf-8"))
+    assert there["flips"]["regressed"] == back["flips"]["fixed"]
+    for one, other in zip(there["metrics"], back["metrics"], strict=True):
+        name = one["id"]
+        assert one["delta"] == pytest.approx(-other["delta"], abs=1e-9), name
+        assert one["p_value"] == pytest.approx(other["p_gain"], rel=1e-6), name
+        assert one["ci"]["low"] == pytest.approx(-other["ci"]["high"], abs=1e-9), name
+        assert one["ci"]["high"] == pytest.approx(-other["ci"]["low"], abs=1e-9), name
+        if one["kind"] != "corpus":
+            assert (one["n_regressed"], one["n_fixed"]) == (other["n_fixed"], other["n_regressed"]), name
