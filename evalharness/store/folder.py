@@ -30,6 +30,7 @@ SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 ATTEMPTS: Final = "attempts.jsonl"
 SCORES: Final = "scores.jsonl"
+_COUNTS: Final = ("planned", "scored", "failed", "unscored")
 _SHAPE: Final[Mapping[str, type]] = {
     "run_id": str, "name": str, "repeats": int, "plan": str, "candidate": dict, "suite": dict, "golden_sets": dict,
     "metrics": dict, "coverage": dict, "facts": dict, "files": dict, "environment": dict, "models_returned": list,
@@ -196,11 +197,34 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         for key in keys
         if name not in wrong and not isinstance(manifest[name].get(key), str)
     ]
+    wrong = wrong or _wrong_inside(manifest)
     if wrong:
         raise StoreError(
             f"{path}: damaged: {', '.join(wrong)} missing or of the wrong type; run the candidate again"
         )
     return manifest
+
+
+def _wrong_inside(manifest: Mapping[str, Any]) -> list[str]:
+    """Names of the values that have the right type and hold what no run of ours holds."""
+    counts = manifest["coverage"]
+    candidate = manifest["candidate"]
+    right = {
+        "repeats": type(manifest["repeats"]) is int and manifest["repeats"] >= 1,
+        "coverage": counts.keys() == {"planned", "scored", "failed", "unscored", "reasons"}
+        and isinstance(counts["reasons"], dict)
+        and all(type(n) is int for n in (*counts["reasons"].values(), *(counts[k] for k in _COUNTS))),
+        "models_returned": all(isinstance(name, str) for name in manifest["models_returned"]),
+        "warnings": all(isinstance(text, str) for text in manifest["warnings"]),
+        "plugins": all(
+            isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ("kind", "name"))
+            for row in manifest["plugins"]
+        ),
+        "suite.path": isinstance(manifest["suite"].get("path"), str | None),
+        "candidate": isinstance(candidate.get("provider"), str)
+        and isinstance(candidate.get("model"), str | None),
+    }
+    return [name for name, fine in right.items() if not fine]
 
 
 def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:

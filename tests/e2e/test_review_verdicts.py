@@ -212,3 +212,26 @@ def test_the_way_back_is_the_mirror_image(
         assert one["ci"]["high"] == pytest.approx(-other["ci"]["low"], abs=1e-9), name
         if one["kind"] != "corpus":
             assert (one["n_regressed"], one["n_fixed"]) == (other["n_fixed"], other["n_regressed"]), name
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"repeats": 0},
+        {"coverage": {}},
+        {"models_returned": [None]},
+        {"warnings": [1]},
+        {"plugins": [1]},
+        {"suite": {"name": "s", "digest": "x", "path": 5}},
+        {"candidate": {"digest": "x"}},
+    ],
+)
+def test_a_manifest_that_no_run_has_is_a_file_error(project: Project, edit: dict[str, Any]) -> None:
+    project.binary(150, 0, 0)
+    project.run("run", "cand.yaml", check=0)
+    (folder,) = (project.root / ".evalharness" / "runs").iterdir()
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    project.write(str(folder / "manifest.json"), json.dumps(manifest | edit))
+    for arguments in (["compare", "base.yaml", str(folder)], ["score", str(folder)]):
+        done = project.run(*arguments, check=2)
+        assert "manifest.json: damaged" in done.err
