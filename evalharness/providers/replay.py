@@ -322,8 +322,8 @@ def _entry(row: Mapping[str, Any]) -> _Entry:
 
 
 def _number(value: Any) -> bool:
-    # 1e999 is valid JSON and reads as infinity.
-    return type(value) is int or (type(value) is float and math.isfinite(value))
+    # 1e999 is valid JSON and reads as infinity; a whole number of 400 digits has no float at all.
+    return (type(value) is int and abs(value) < 10**300) or (type(value) is float and math.isfinite(value))
 
 
 def _text_or_null(value: Any) -> bool:

@@ -14,6 +14,9 @@ MIN_CLUSTERS: Final = 8
 """With fewer clusters even a near-unanimous drop cannot reach the usual alpha."""
 
 
+LARGEST: Final = 1e100
+
+
 def checked_pair(
     baseline: NDArray[np.float64], candidate: NDArray[np.float64], *, dimensions: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -36,6 +39,8 @@ def checked_pair(
             raise ValueError(
                 f"{name} holds {bad} NaN or infinite values; a missing score needs a typed value"
             )
+        if float(np.abs(side).max()) > LARGEST:
+            raise ValueError(f"{name} holds values beyond ±{LARGEST:g}, whose squares have no finite sum")
     return left, right
 
 

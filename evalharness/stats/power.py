@@ -75,7 +75,7 @@ def n_for_power(estimate: PairedEstimate, margin: float, *, alpha: float, power:
 
     Args:
         estimate: what was observed; its n, discordance or sd.
-        margin: the drop to see; None is returned where it is not positive, or above 1 for 0/1 values.
+        margin: the drop to see; None is returned where it is not above 1e-100, or above 1 for 0/1 values.
         alpha: one-sided level of the test, in (0, 0.5).
         power: wanted chance of seeing the drop, in [0.5, 1).
 
@@ -86,7 +86,7 @@ def n_for_power(estimate: PairedEstimate, margin: float, *, alpha: float, power:
         raise ValueError(f"margin must be a finite number, got {margin}")
     z_alpha, z_power = _quantiles(alpha, power)
     by_changes = _counts_changes(estimate)
-    if margin <= 0 or (by_changes and margin > 1):
+    if margin <= 1e-100 or (by_changes and margin > 1):  # the square of less is 0 in floats
         return None
     if by_changes:
         units = _units_for(margin, _discordance(estimate), z_alpha, z_power)

@@ -235,3 +235,26 @@ def test_a_manifest_that_no_run_has_is_a_file_error(project: Project, edit: dict
     for arguments in (["compare", "base.yaml", str(folder)], ["score", str(folder)]):
         done = project.run(*arguments, check=2)
         assert "manifest.json: damaged" in done.err
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code"),
+    [
+        (1.0, 1e308, 4),  # no finite sum of squares
+        (1.0, -1e300, 4),
+        (1e-300, 0.0, 1),  # the square of a margin of 5% of it is 0
+        (1.0, 10**400, 2),  # no float
+    ],
+)
+def test_numbers_at_the_ends_of_the_scale(project: Project, before: float, after: float, code: int) -> None:
+    project.binary(150, 0, 0)
+    project.suite(
+        "[{'recorded:x': {unit: seconds, kind: unbounded}}]",
+        gate="{metrics: {'qa/recorded:x': {max_drop: 5%}}}",
+    )
+    project.candidate(
+        "base", [{"id": f"q{i}", "output": "", "scores": {"x": before * (1 + i % 2)}} for i in range(150)]
+    )
+    project.candidate("cand", [{"id": f"q{i}", "output": "", "scores": {"x": after}} for i in range(150)])
+    done = project.run("compare", "base.yaml", "cand.yaml", check=code)
+    assert "defect" not in done.err
