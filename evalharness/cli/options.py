@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -103,6 +103,13 @@ def emit(text: str) -> None:
         sys.stdout.flush()
 
 
+@contextlib.contextmanager
+def guarded_stdout() -> Iterator[None]:
+    """Stdout is the product: what the user's own code or a plugin prints meanwhile goes to stderr."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
 def _drop_stdout() -> None:
     """Let what is still buffered, and what comes, go nowhere."""
     import os
@@ -112,5 +119,5 @@ def _drop_stdout() -> None:
 
 def say(text: str) -> None:
     """Write a line for people to stderr. A stderr that takes no more does not change the exit code."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         click.echo(text, err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -59,3 +60,13 @@ def test_sys_exit_in_the_users_own_code_is_no_verdict(project: Project, where: s
     project.write("app.py", f"import sys\n\ndef answer(case):\n    pass\n{where}sys.exit(0)\n")
     project.write("cand.yaml", "name: app\nsuite: ./suite.yaml\nprovider: python\ntarget: app:answer\n")
     assert project.process("compare", "base.yaml", "cand.yaml").code not in (0, 1)
+
+
+@pytest.mark.parametrize("line", ["print('hello')", "import sys; sys.stdout.close()"])
+def test_what_the_users_own_code_prints_is_not_the_product(project: Project, line: str) -> None:
+    project.binary(150, 0, 0)
+    project.candidate("base", [{"id": f"q{i}", "output": f"t{i}"} for i in range(150)])
+    project.write("app.py", f"def answer(case):\n    {line}\n    return 't' + case['id'][1:]\n")
+    project.write("cand.yaml", "name: app\nsuite: ./suite.yaml\nprovider: python\ntarget: app:answer\n")
+    done = project.process("compare", "base.yaml", "cand.yaml", "--json", check=0)
+    assert json.loads(done.out)["verdict"] == "pass"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from evalharness.cli.options import emit, json_option, running, say, settings, suite_option
+from evalharness.cli.options import emit, guarded_stdout, json_option, running, say, settings, suite_option
 
 
 @click.command("compare")
@@ -50,7 +50,8 @@ def command(
     from evalharness import api
 
     use = settings(allow=allow, store=store, seed=seed, fresh=fresh, quiet=quiet)
-    verdict, written = api.compare_to(out, baseline, candidate, suite=suite, settings=use)
+    with guarded_stdout():
+        verdict, written = api.compare_to(out, baseline, candidate, suite=suite, settings=use)
     if as_json:
         emit(api.comparison_json(verdict))
     else:

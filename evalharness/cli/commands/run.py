@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from evalharness.cli.options import emit, json_option, running, settings, suite_option
+from evalharness.cli.options import emit, guarded_stdout, json_option, running, settings, suite_option
 
 
 @click.command("run")
@@ -44,7 +44,8 @@ def command(
     from evalharness import api
 
     use = settings(allow=allow, store=store, seed=seed, fresh=fresh, quiet=quiet)
-    run, folder = api.run(candidate, suite=suite, settings=use)
+    with guarded_stdout():
+        run, folder = api.run(candidate, suite=suite, settings=use)
     if outputs is not None:
         api.write_outputs(run, outputs)
     counts = run.manifest["coverage"]
