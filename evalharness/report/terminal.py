@@ -89,7 +89,10 @@ _COLUMNS: Final[list[tuple[str, str, Literal["left", "right"], int]]] = [
     ("status", "status_word", "left", 0),
 ]
 _GAP: Final = 3
-_NAME: Final = 24
+_TIGHT_GAP: Final = 2  # below _ROOMY columns
+_ROOMY: Final = 100
+_EDGES: Final = 2  # rich's box leaves one column at each end
+_NAME: Final = 32
 
 
 def _table(view: View, width: int) -> Table:
@@ -98,13 +101,20 @@ def _table(view: View, width: int) -> Table:
         for title, field, _, _ in _COLUMNS
     }
     columns = list(_COLUMNS)
-    name = min(_NAME, max(cell_len(row.title) for row in view.metrics))
-    while sum(widths[field] + _GAP for _, field, _, _ in columns) + name > width and any(
+    gap = _GAP if width >= _ROOMY else _TIGHT_GAP
+    name = _EDGES + min(_NAME, max(cell_len(row.title) for row in view.metrics))
+    while sum(widths[field] + gap for _, field, _, _ in columns) + name > width and any(
         c[3] for c in columns
     ):
         columns.remove(max(columns, key=lambda column: column[3]))
-    left = width - sum(widths[field] + _GAP for _, field, _, _ in columns) - 1
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
+    left = width - sum(widths[field] + gap for _, field, _, _ in columns) - _EDGES
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1),
+        collapse_padding=gap == _TIGHT_GAP,
+        header_style="bold",
+    )
     table.add_column("metric", overflow="fold", max_width=max(8, left))
     for title, field, justify, _ in columns:
         table.add_column(

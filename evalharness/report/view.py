@@ -149,6 +149,8 @@ class View:
     def changes_line(self) -> str:
         """How many cases moved, in one sentence."""
         other = self.n_changed - self.n_regressed - self.n_fixed
+        if not self.metrics:
+            return "No case was compared."
         if not self.n_changed:
             return "No case changed."
         parts = [f"{self.n_regressed:,} regressed", f"{self.n_fixed:,} fixed", f"{other:,} otherwise changed"]
@@ -283,7 +285,12 @@ def _side(side: Side) -> SideView:
 
 def _reasons(coverage: Coverage) -> tuple[tuple[str, str], ...]:
     ordered = sorted(coverage.reasons.items(), key=lambda item: (-item[1], item[0]))
-    return tuple((one_line(reason.replace("_", " "), 200), numbers.count(n)) for reason, n in ordered)
+    return tuple((one_line(_reason(reason), 200), numbers.count(n)) for reason, n in ordered)
+
+
+def _reason(reason: str) -> str:
+    """A failure's kind in words (`bad_request`); a sentence, which may name a metric, as it is."""
+    return reason.replace("_", " ") if reason.isidentifier() else reason
 
 
 _FACTS = {

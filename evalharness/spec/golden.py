@@ -69,6 +69,7 @@ def check_golden_set(
         small = allow_small or (folder.card is not None and bool(folder.card.allow_small))
         findings += _size(folder.cases, shown, allowed=small)
         findings += _duplicates(folder.cases, shown)
+        findings += _empty_questions(folder.cases, shown)
         findings += _targets(folder.cases, shown)
         findings += _make_up(folder.cases, shown)
     order = {"error": 0, "warning": 1, "info": 2}
@@ -150,11 +151,14 @@ def _of_problem(problem: Problem) -> Finding:
 
 
 def _card(folder: Folder, card: CardFile, shown: str, today: date | None) -> Iterator[Finding]:
-    for name in ("licence", "provenance", "reviewed"):
+    for name, what in (
+        ("licence", "under which licence the cases are"),
+        ("provenance", "where the cases come from"),
+        ("reviewed", "who reviewed them and how"),
+    ):
         if not getattr(card, name):
-            yield Finding(
-                level="warning", code="card", message=f"the card does not say its {name}", file=shown
-            )
+            message = f"the card does not say {what}; add `{name}`"
+            yield Finding(level="warning", code="card", message=message, file=shown)
     if not card.cases_digest:
         message = f"the set is not locked; run: evalharness golden lock {Path(shown).parent}"
         yield Finding(level="warning", code="unlocked", message=message, file=shown)
@@ -173,7 +177,8 @@ def _card(folder: Folder, card: CardFile, shown: str, today: date | None) -> Ite
 def _size(cases: Sequence[Case], shown: str, *, allowed: bool) -> Iterator[Finding]:
     count = len(cases)
     if count < MIN_CASES:
-        message = f"{count} cases are too few to see a drop of a few points; have at least {MIN_CASES}"
+        cases_word = "case is" if count == 1 else "cases are"
+        message = f"{count} {cases_word} too few to see a drop of a few points; have at least {MIN_CASES}"
         hint = "" if allowed else " (or say why not under `allow_small` in the card)"
         yield Finding(
             level="warning" if allowed else "error", code="size", message=message + hint, file=shown
@@ -218,6 +223,16 @@ def _duplicates(cases: Sequence[Case], shown: str) -> Iterator[Finding]:
             f"{len(near)} questions are nearly the same: {_named(near)}; give them one `cluster` or drop some"
         )
         yield _finding("warning", "near_duplicate", message, near, shown)
+
+
+def _empty_questions(cases: Sequence[Case], shown: str) -> Iterator[Finding]:
+    empty = [
+        case
+        for case in cases
+        if not (case.input or "").strip() and not any(message.content.strip() for message in case.messages)
+    ]
+    if empty:
+        yield _finding("error", "empty_question", f"empty questions: {_named(empty)}", empty, shown)
 
 
 def _targets(cases: Sequence[Case], shown: str) -> Iterator[Finding]:
@@ -280,9 +295,8 @@ def _make_up(cases: Sequence[Case], shown: str) -> Iterator[Finding]:
         few = len(clusters) + alone < 2 * MIN_SLICE
         yield Finding(level="warning" if few else "info", code="clusters", message=message, file=shown)
     critical = sum(case.critical for case in cases)
-    yield Finding(
-        level="info", code="critical", message=f"{critical} critical cases of {len(cases)}", file=shown
-    )
+    message = f"{critical} of {len(cases)} cases marked critical"
+    yield Finding(level="info", code="critical", message=message, file=shown)
 
 
 def _folded(target: Any) -> Any:

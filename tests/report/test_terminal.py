@@ -8,6 +8,7 @@ import build
 import pytest
 from rich.cells import cell_len
 
+from evalharness.core.runs import Coverage
 from evalharness.report.terminal import render_terminal
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
@@ -20,7 +21,7 @@ def sample(**changes: object) -> str:
         critical=(build.critical("route-3"),),
         warnings=("two answers were cut",),
     )
-    return render_terminal(verdict, **({"width": 110, "color": False} | changes))  # type: ignore[arg-type]
+    return render_terminal(verdict, **({"width": 120, "color": False} | changes))  # type: ignore[arg-type]
 
 
 def test_everything_a_reader_needs_is_there() -> None:
@@ -58,6 +59,14 @@ def test_no_line_is_wider_than_the_terminal_and_the_status_is_always_whole(width
         assert status in text
 
 
+@pytest.mark.parametrize("width", [72, 78, 79, 80, 81, 96, 97, 98, 99, 100, 101, 102, 103, 110])
+def test_a_metric_id_is_not_broken_where_a_column_can_give_way(width: int) -> None:
+    lines = sample(width=width).splitlines()
+    starts = [line.split()[0] for line in lines[: lines.index("✗ REGRESSION  exit 1")] if line.strip()]
+    shown = {check.metric.id for check in build.checks_of_every_status()}
+    assert shown <= set(starts)
+
+
 def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, colored = sample(), sample(color=True)
     monkeypatch.setenv("NO_COLOR", "1")
@@ -73,3 +82,17 @@ def test_foreign_text_neither_colours_nor_moves_nor_links(color: bool) -> None:
     text = SGR.sub("", render_terminal(build.nasty_verdict(), width=100, color=color))
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\ud800-\udfff]", text)
     assert "[bold red]markup[/bold red]" in text.replace("\n", " ").replace("  ", " ")
+
+
+def test_a_reason_that_names_a_metric_keeps_its_name() -> None:
+    reasons = {"bad_request": 2, "routing/word_limit: the answer is empty": 1}
+    coverage = Coverage(planned=3, scored=0, failed=2, unscored=1, reasons=reasons)
+    verdict = build.verdict(baseline=build.side("baseline", "bot", coverage=coverage))
+    text = " ".join(render_terminal(verdict, width=120, color=False).split())
+    assert "(bad request: 2, routing/word_limit: the answer is empty: 1)" in text
+
+
+def test_nothing_compared_is_not_called_unchanged() -> None:
+    text = render_terminal(build.verdict("invalid", reasons=("no baseline",)), width=100, color=False)
+    assert "No case was compared." in text
+    assert "No case changed" not in text

@@ -42,7 +42,11 @@ def check(folders: tuple[str, ...], allow_small: bool, as_json: bool, allow: tup
         if not as_json:
             errors = sum(f.level == "error" for f in findings)
             warnings = sum(f.level == "warning" for f in findings)
-            lines = [f"{api.plain(folder)}: {errors} errors, {warnings} warnings"]
+            counts = ", ".join(
+                f"{n} {word if n == 1 else word + 's'}"
+                for n, word in ((errors, "error"), (warnings, "warning"))
+            )
+            lines = [f"{api.plain(folder)}: {counts}"]
             lines += [f"  {api.plain(str(f))}" for f in findings]
             emit("\n".join(lines))
     if as_json:
