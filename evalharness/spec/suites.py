@@ -67,7 +67,7 @@ def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
         raise_problems([*document.problems, *loader.elsewhere])
         raise AssertionError("a failed check always leaves a problem")
     evals = [loader.load_eval(index, item) for index, item in enumerate(model.evals)]
-    loader.check_names(model.evals)
+    loader.check_names(dict(enumerate(model.evals)))
     loader.check_gate(model.gate)
     raise_problems([*document.problems, *loader.elsewhere])
     done = tuple(item for item in evals if item is not None)
@@ -128,15 +128,26 @@ class _Loader:
     def check_anyway(self) -> None:
         """In a file that is wrong elsewhere, the evals and the gate that can be checked all the same."""
         evals = self.document.data.get("evals")
+        sound: dict[int, EvalFile] = {}
         for index, raw in enumerate(evals if isinstance(evals, list) else []):
             item = part(EvalFile, raw)
             if item is None:
                 self.complete = False
             else:
                 self.load_eval(index, item)
-        gate = part(GateFile, self.document.data.get("gate", {}))
+                sound[index] = item
+        self.check_names(sound)
+        written = self.document.data.get("gate", {})
+        gate = part(GateFile, written)
         if gate is not None:
             self.check_gate(gate)
+        elif isinstance(written, dict):
+            named = {key: written[key] for key in ("primary", "metrics") if key in written}
+            gate = part(
+                GateFile, {key: value for key, value in named.items() if part(GateFile, {key: value})}
+            )
+            if gate is not None:
+                self.check_gate_names(gate)
 
     def load_eval(self, index: int, item: EvalFile) -> EvalSpec | None:
         loc: Loc = ("evals", index)
@@ -313,9 +324,9 @@ class _Loader:
                     f"add `{field}` to them or take the scorer out",
                 )
 
-    def check_names(self, evals: Sequence[EvalFile]) -> None:
+    def check_names(self, evals: Mapping[int, EvalFile]) -> None:
         lines: dict[str, int] = {}
-        for index, item in enumerate(evals):
+        for index, item in evals.items():
             line = self.document.place(("evals", index, "id")).line
             first = lines.setdefault(item.id, line)
             if first != line:
@@ -323,7 +334,7 @@ class _Loader:
                     ("evals", index, "id"), f"the eval id {item.id!r} is already on line {first}"
                 )
 
-    def check_gate(self, gate: GateFile) -> None:
+    def check_gate_names(self, gate: GateFile) -> None:
         for index, name in enumerate(gate.primary):
             self.check_metric(("gate", "primary", index), name, advisory=False)
             rule = gate.metrics.get(name)
@@ -333,6 +344,9 @@ class _Loader:
         for name, rule in gate.metrics.items():
             self.check_metric(("gate", "metrics", name), name, advisory=rule.advisory)
             self.check_direction(name)
+
+    def check_gate(self, gate: GateFile) -> None:
+        self.check_gate_names(gate)
         for name, built in self.metrics.items():
             rule = gate.metrics.get(name)
             margin = rule.margin if rule is not None and rule.margin is not None else gate.max_drop

@@ -258,6 +258,17 @@ def test_problems_of_all_files_at_once(project: Project, failing: Failing) -> No
     assert files == {("suite.yaml", 5), ("suite.yaml", 6), ("set/cases.jsonl", 1), ("set/cases.jsonl", 2)}
 
 
+def test_a_gate_that_is_wrong_in_one_key_hides_nothing_of_the_others(
+    project: Project, failing: Failing
+) -> None:
+    again = SUITE.split("evals:\n")[1]
+    gate = "gate:\n  max_drop: 2\n  primary: [e/foo]\n  metrics:\n    e/bar: advisory\n"
+    found = "; ".join(map(str, failing(lambda: load(project, SUITE + again + gate))))
+    for message in ("eval id 'e' is already", "has no unit", "no metric 'e/foo'", "no metric 'e/bar'"):
+        assert message in found
+    assert found.count("; suite.yaml") == 3
+
+
 def test_two_golden_sets_of_one_name(project: Project, failing: Failing) -> None:
     project.cases([{"id": "a", "input": "one", "target": "x"}], name="other")
     project.write("other/card.yaml", (project.root / "set/card.yaml").read_text())
