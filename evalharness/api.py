@@ -32,7 +32,7 @@ from evalharness.spec.load import load_candidate as _load_candidate
 from evalharness.spec.load import load_golden_set as _load_golden_set
 from evalharness.spec.load import load_suite as _load_suite
 from evalharness.spec.load import suite_warnings
-from evalharness.store.files import read_json, slug, write_json
+from evalharness.store.files import explain, read_json, slug, write_json
 from evalharness.store.folder import Store, is_run_folder, read_manifest, save_scores
 from evalharness.store.folder import load_run as _load_run
 
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 DEFAULT_SEED: Final = 20260101
 """The seed of every command that is not given one: the same inputs give the same verdict."""
 
-SOURCES: Final = "sources.json"
-"""Beside comparison.json: where the two runs and the suite lie, for `report`. Holds paths, so it is not compared."""
+MANIFEST: Final = "manifest.json"
+"""Beside comparison.json: where the two runs lie, for `report`, and what they cost, when and where they were made."""
 
 
 def _utc_now() -> datetime:
@@ -165,7 +165,8 @@ def compare(
     Raises:
         InvalidComparisonError: there is no baseline. SpecError, UsageError, ProviderError, StoreError.
     """
-    return _compare(baseline, candidate, suite, settings or Settings())[0]
+    use = settings or Settings()
+    return _compare(*_sides(baseline, candidate, use), suite, use)[0]
 
 
 def compare_to(
@@ -178,15 +179,22 @@ def compare_to(
 ) -> tuple[Verdict, Mapping[str, Path]]:
     """`compare`, and write the reports to `out` (default `reports/<base>-vs-<candidate>`).
 
+    The reports of an earlier comparison there are removed first: a comparison that fails leaves no old verdict behind.
+
     Returns:
         The verdict and the written files by name.
     """
     use = settings or Settings()
-    verdict, sources = _compare(baseline, candidate, suite, use)
-    names = f"{slug(verdict.comparison.baseline.name)}-vs-{slug(verdict.comparison.candidate.name)}"
-    folder = Path(out) if out is not None else use.cwd / "reports" / names
+    if out is not None:
+        _clear_report(Path(out))
+    left, right = _sides(baseline, candidate, use)
+    folder = (
+        Path(out) if out is not None else use.cwd / "reports" / f"{slug(left.name)}-vs-{slug(right.name)}"
+    )
+    _clear_report(folder)
+    verdict, manifest = _compare(left, right, suite, use)
     written = dict(render(verdict, folder))
-    write_json(folder / SOURCES, sources)
+    write_json(folder / MANIFEST, manifest)
     return verdict, written
 
 
@@ -224,22 +232,27 @@ def rerender(
         StoreError: `folder` is not a report folder, or its runs are gone or were replaced.
     """
     use = settings or Settings()
-    place = Path(folder) / SOURCES
+    place = Path(folder) / MANIFEST
     if not place.is_file():
-        raise StoreError(f"{folder}: no {SOURCES} in it; give the --out folder of an earlier compare")
-    sources = _read_sources(place)
-    sides = [use.cwd / sources[role] for role in ("baseline", "candidate")]
-    for side, role in zip(sides, ("baseline", "candidate"), strict=True):
-        if not is_run_folder(side):
-            raise StoreError(f"{side}: the run of this report is gone; run compare again")
-        if read_manifest(side)["run_id"] != sources["run_ids"][role]:
-            raise StoreError(f"{side}: another run has taken the place of the {role}; run compare again")
-    again = replace(use, seed=sources["seed"])
-    confirming = use.cwd / sources["critical"] if sources.get("critical") else None
-    verdict, fresh_sources = _compare(sides[0], sides[1], sources["suite"], again, confirming)
+        raise StoreError(f"{folder}: no {MANIFEST} in it; give the --out folder of an earlier compare")
+    manifest = _read_report_manifest(place)
+    runs = []
+    for role in ("baseline", "candidate"):
+        run_folder = use.cwd / manifest[role]["folder"]
+        if not is_run_folder(run_folder):
+            raise StoreError(f"{run_folder}: the run of this report is gone; run compare again")
+        if read_manifest(run_folder)["run_id"] != manifest[role]["run_id"]:
+            raise StoreError(
+                f"{run_folder}: another run has taken the place of the {role}; run compare again"
+            )
+        runs.append(run_folder)
+    again = replace(use, seed=manifest["seed"])
+    confirming = use.cwd / manifest["critical"] if manifest.get("critical") else None
+    sides = _sides(runs[0], runs[1], again)
+    verdict, same_manifest = _compare(*sides, manifest["suite"], again, confirming)
     target = Path(out) if out is not None else Path(folder)
     written = render(verdict, target)
-    write_json(target / SOURCES, fresh_sources)
+    write_json(target / MANIFEST, same_manifest)
     return verdict, written
 
 
@@ -355,27 +368,28 @@ def _collect(suite: Suite, candidate: Candidate, use: Settings) -> tuple[Run, Pa
 
 
 def _compare(
-    baseline: str | Path,
-    candidate: str | Path,
+    left: _SideSource,
+    right: _SideSource,
     suite: str | Path | None,
     use: Settings,
     confirming: Path | None = None,
 ) -> tuple[Verdict, dict[str, Any]]:
-    """The verdict, and where its runs lie. `confirming`: a stored run that asked the failed critical cases again."""
+    """The verdict, and the manifest of its report: where the runs lie and what they took.
+
+    `confirming`: a stored run that asked the failed critical cases again.
+    """
     from evalharness.analysis.compare import compare_runs
     from evalharness.analysis.confirm import confirm
     from evalharness.engine.scoring import build_scorers
     from evalharness.gate.decide import decide
 
-    left, right = _sides(baseline, candidate, use)
     _refuse_replacing(left, right, use)
     _refuse_replacing(right, left, use)
     chosen = _suite_for([left.suite_path, right.suite_path], suite, use)
     first, first_folder = left.obtain(chosen)
     # read at once: the other side may be stored in the same folder
-    run_ids = {"baseline": read_manifest(first_folder)["run_id"]}
+    first_about = _about_run(first_folder, use)
     second, second_folder = right.obtain(chosen)
-    run_ids["candidate"] = read_manifest(second_folder)["run_id"]
     scorers = build_scorers(chosen, use.registry)
     comparison = compare_runs(chosen, first, second, scorers, seed=use.seed, warnings=suite_warnings(chosen))
     again: Path | None = None
@@ -384,16 +398,16 @@ def _compare(
     if again is not None:
         standing, recovered = confirm(chosen, comparison.critical, _load_run(again), scorers)
         comparison = replace(comparison, critical=standing, warnings=(*recovered, *comparison.warnings))
-    sources = {
+    manifest = {
         "schema_version": 1,
-        "baseline": use.paths.show(first_folder),
-        "candidate": use.paths.show(second_folder),
-        "run_ids": run_ids,
+        "kind": "comparison",
+        "baseline": first_about,
+        "candidate": _about_run(second_folder, use),
         "suite": use.paths.show(Path(chosen.path)),
         "seed": use.seed,
         "critical": use.paths.show(again) if again is not None else None,
     }
-    return decide(comparison, chosen.gate), sources
+    return decide(comparison, chosen.gate), manifest
 
 
 def _ask_critical_again(
@@ -408,8 +422,43 @@ def _ask_critical_again(
     return _collect(critical_subset(suite, comparison.critical), again, use)[1]
 
 
+def _about_run(folder: Path, use: Settings) -> dict[str, Any]:
+    """What a report's manifest says of a run: calls, tokens, money, times, versions, and where the rest is."""
+    run = read_manifest(folder)
+    facts = {
+        key: run.get(key) for key in ("name", "run_id", "models_returned", "facts", "environment", "plugins")
+    }
+    return {"folder": use.paths.show(folder), **facts}
+
+
+def _clear_report(folder: Path) -> None:
+    """Remove what an earlier comparison wrote to `folder`.
+
+    Raises:
+        UsageError: a manifest.json there is not of a comparison (a run folder, somebody's project): nothing is touched.
+    """
+    from evalharness.report.write import FILES
+
+    manifest = folder / MANIFEST
+    try:
+        if manifest.exists():
+            try:
+                kind = read_json(manifest).get("kind")
+            except (StoreError, AttributeError):
+                kind = None
+            if kind != "comparison":
+                raise UsageError(
+                    f"{folder}: its {MANIFEST} is not of a comparison; choose another folder with --out"
+                )
+        for name in (*FILES, MANIFEST):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise explain(error, folder, "remove the reports of an earlier comparison") from error
+
+
 @dataclass(frozen=True, slots=True)
 class _SideSource:
+    name: str
     suite_path: str | None
     obtain: Callable[[Suite], tuple[Run, Path]]
     folder: Path | None = None
@@ -465,30 +514,34 @@ def _side(role: str, given: str | Path, use: Settings) -> _SideSource:
     if path.is_dir():
         folder = _run_folder(path)
         return _SideSource(
-            _suite_of(folder, use), lambda suite: (_comparable(folder, suite, use), folder), folder=folder
+            read_manifest(folder)["name"],
+            _suite_of(folder, use),
+            lambda suite: (_comparable(folder, suite, use), folder),
+            folder=folder,
         )
     if path.suffix not in (".yaml", ".yml"):
         raise UsageError(
             f"{given}: not something to compare; give a candidate .yaml or a run folder (with a manifest.json)"
         )
     model = load_candidate(path, use)
-    return _SideSource(model.suite_path, lambda suite: _collect(suite, model, use), model=model)
+    return _SideSource(model.name, model.suite_path, lambda suite: _collect(suite, model, use), model=model)
 
 
-def _read_sources(place: Path) -> dict[str, Any]:
-    sources = read_json(place)
+def _read_report_manifest(place: Path) -> dict[str, Any]:
+    manifest = read_json(place)
+    sides = [manifest.get(role) for role in ("baseline", "candidate")] if isinstance(manifest, dict) else []
     whole = (
-        isinstance(sources, dict)
-        and all(isinstance(sources.get(name), str) for name in ("baseline", "candidate", "suite"))
-        and isinstance(run_ids := sources.get("run_ids"), dict)
-        and run_ids.keys() >= {"baseline", "candidate"}
-        and type(seed := sources.get("seed")) is int
+        bool(sides)
+        and manifest.get("kind") == "comparison"
+        and all(isinstance(s, dict) and isinstance(s.get("folder"), str) and s.get("run_id") for s in sides)
+        and isinstance(manifest.get("suite"), str)
+        and type(seed := manifest.get("seed")) is int
         and seed >= 0
-        and isinstance(sources.get("critical"), str | None)
+        and isinstance(manifest.get("critical"), str | None)
     )
     if not whole:
-        raise StoreError(f"{place}: damaged; run compare again")
-    found: dict[str, Any] = sources
+        raise StoreError(f"{place}: damaged, or not of a comparison; run compare again")
+    found: dict[str, Any] = manifest
     return found
 
 

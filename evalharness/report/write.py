@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from evalharness.core.verdicts import Verdict
 from evalharness.report.comparison_json import comparison_json
@@ -10,6 +11,9 @@ from evalharness.report.html import render_html
 from evalharness.report.junit import render_junit
 from evalharness.report.markdown import render_markdown
 from evalharness.store.files import write_text
+
+FILES: Final = ("comparison.json", "report.html", "summary.md", "junit.xml")
+"""What a report folder holds."""
 
 
 def write_report(verdict: Verdict, directory: Path) -> dict[str, Path]:
@@ -23,14 +27,10 @@ def write_report(verdict: Verdict, directory: Path) -> dict[str, Path]:
     Raises:
         StoreError: a file cannot be written; says which, why, and what to do.
     """
-    renderers = {
-        "comparison.json": comparison_json,
-        "report.html": render_html,
-        "summary.md": render_markdown,
-        "junit.xml": render_junit,
-    }
     paths = {}
-    for name, render in renderers.items():
+    for name, render in zip(
+        FILES, (comparison_json, render_html, render_markdown, render_junit), strict=True
+    ):
         paths[name] = directory / name
         write_text(paths[name], render(verdict))
     return paths

@@ -77,7 +77,7 @@ def sample() -> None:
         )
     assert done.returncode == 1, done.stderr
     # where the runs of this machine lie is nobody's business but `evalharness report`'s
-    (folder / "sources.json").unlink()
+    (folder / "manifest.json").unlink()
     chromium = shutil.which("chromium")
     if chromium is None:
         print("no chromium: docs/report.png stays as it is")

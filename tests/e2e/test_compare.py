@@ -241,3 +241,28 @@ def test_outputs_of_a_run_can_be_replayed(project: Project) -> None:
     found = json.loads((project.root / "out" / "comparison.json").read_text())
     assert found["metrics"][0]["delta"] == 0.0 and not found["flips"]["regressed"]
     assert done.code == 0
+
+
+def test_a_comparison_that_fails_leaves_no_old_verdict_behind(project: Project) -> None:
+    project.binary(1000, 5, 5)
+    project.compare(check=0)
+    project.write("cand.yaml", "name: cand\nprovider: nobody\n")
+    _, found = project.compare(check=2)
+    assert not found and not (project.root / "out" / "junit.xml").exists()
+
+
+def test_out_never_touches_a_folder_that_is_not_a_report(project: Project) -> None:
+    project.binary(200, 0, 0)
+    folder = json.loads(project.run("run", "base.yaml", "--json", check=0).out)["folder"]
+    before = (project.root / folder / "manifest.json").read_bytes()
+    assert "--out" in project.run("compare", "base.yaml", "cand.yaml", "--out", folder, check=2).err
+    assert (project.root / folder / "manifest.json").read_bytes() == before
+
+
+def test_what_a_comparison_took_lies_beside_it_and_not_in_it(project: Project) -> None:
+    project.binary(200, 0, 0)
+    _, found = project.compare()
+    manifest = json.loads((project.root / "out" / "manifest.json").read_text())
+    assert manifest["candidate"]["run_id"] == found["candidate"]["run_id"]
+    assert manifest["candidate"]["facts"]["calls"] == 0 and "environment" in manifest["baseline"]
+    assert "environment" not in json.dumps(found)

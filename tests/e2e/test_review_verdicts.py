@@ -154,9 +154,9 @@ def test_comparison_json_does_not_depend_on_the_machine(project: Project, env: d
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"baseline": 3, "candidate": "x", "suite": "s", "seed": "a"}'])
 def test_a_damaged_report_folder_is_a_file_error(project: Project, text: str) -> None:
-    project.write("out/sources.json", text)
+    project.write("out/manifest.json", text)
     done = project.run("report", "out", check=2)
-    assert "sources.json: damaged" in done.err
+    assert "manifest.json: damaged" in done.err
 
 
 @pytest.mark.parametrize(("sides", "code"), [(("base.yaml", "a" * 5000), 2), (("a" * 5000, "base.yaml"), 4)])
