@@ -56,6 +56,13 @@ def load_candidate(path: Path, *, paths: PathPolicy, registry: Registry) -> Cand
         SpecError: every problem found in it and in the prompts it names.
     """
     document = read_yaml(path, paths)
+    if "evals" in document.data and "provider" not in document.data:
+        hint = (
+            "give a candidate file (it has a `provider`); this one goes under its `suite` or behind --suite"
+        )
+        raise SpecError(
+            [*document.problems, Problem("is a suite, not a candidate", document.shown, hint=hint)]
+        )
     model = check(CandidateFile, document)
     if model is None:
         check_provider(document, document.data, registry)

@@ -60,6 +60,11 @@ def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
         SpecError: every problem found in the suite, its golden sets, the files its scorers read and its judges.
     """
     document = read_yaml(path, paths)
+    if "provider" in document.data and "evals" not in document.data:
+        hint = "give the file that lists `evals`"
+        raise SpecError(
+            [*document.problems, Problem("is a candidate, not a suite", document.shown, hint=hint)]
+        )
     model = check(SuiteFile, document)
     loader = _Loader(document, paths, registry)
     if model is None:

@@ -214,7 +214,7 @@ def test_no_server_at_all(project: Project) -> None:
 def test_a_missing_key_names_the_variable(project: Project) -> None:
     project.binary(120, 0, 0)
     project.write(
-        "cand.yaml", "name: live\nsuite: ./suite.yaml\nprovider: openai\nmodel: gpt-5-mini-2026-08-07\n"
+        "cand.yaml", "name: live\nsuite: ./suite.yaml\nprovider: openai\nmodel: gpt-4.1-mini-2025-04-14\n"
     )
     done = project.run("compare", "base.yaml", "cand.yaml", check=2)
     assert "OPENAI_API_KEY" in done.err

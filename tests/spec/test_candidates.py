@@ -239,3 +239,10 @@ def test_text_that_only_looks_a_little_like_a_path_is_text(project: Project) -> 
 
 def test_words_that_only_start_like_a_key_are_fine(project: Project) -> None:
     assert load(project, OPENAI.replace("name: c", "name: sk-learn-based-classifier, risk-adjusted"))
+
+
+def test_a_suite_given_as_a_candidate_is_called_that_and_nothing_else(
+    project: Project, failing: Failing
+) -> None:
+    (problem,) = failing(lambda: load(project, "name: s\nevals: []\ngate: {max_drop: 2pp}\n", "suite.yaml"))
+    assert str(problem).startswith("suite.yaml: is a suite, not a candidate; give a candidate file")

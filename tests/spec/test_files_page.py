@@ -26,22 +26,19 @@ def write_examples(folder: Path) -> list[str]:
 
 def test_examples_are_valid(tmp_path: Path) -> None:
     names = write_examples(tmp_path)
-    (tmp_path / "prompt.md").write_text("You route tickets.")
-    given = [str(tmp_path / name) for name in names if not name.startswith("judge/")] + [
-        str(tmp_path / "judge")
-    ]
+    given = [str(tmp_path / n) for n in names if not n.startswith("judge/") and n != "prompt.md"]
+    given.append(str(tmp_path / "judge"))
     assert [str(p) for p in validate(given, paths=PathPolicy(tmp_path), registry=default_registry())] == []
     assert {"base.yaml", "suite.yaml", "candidate.yaml", "outputs.jsonl", "judge/judge.yaml"} <= set(names)
 
 
 def test_the_candidate_example_means_what_it_says(tmp_path: Path) -> None:
     write_examples(tmp_path)
-    (tmp_path / "prompt.md").write_text("You route tickets.")
     candidate = load_candidate(
         tmp_path / "base.yaml", paths=PathPolicy(tmp_path), registry=default_registry()
     )
     assert candidate.decoding == {"temperature": 0, "max_tokens": 512, "seed": 7}
-    assert candidate.prompt.system == "You route tickets."
+    assert candidate.prompt.system == (tmp_path / "prompt.md").read_text(encoding="utf-8")
     assert candidate.limits.requests_per_minute == 3000
 
 

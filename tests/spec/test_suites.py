@@ -269,6 +269,13 @@ def test_a_gate_that_is_wrong_in_one_key_hides_nothing_of_the_others(
     assert found.count("; suite.yaml") == 3
 
 
+def test_a_candidate_given_as_a_suite_is_called_that_and_nothing_else(
+    project: Project, failing: Failing
+) -> None:
+    (problem,) = failing(lambda: load(project, "name: c\nprovider: openai\nmodel: m\n"))
+    assert "is a candidate, not a suite" in str(problem)
+
+
 def test_two_golden_sets_of_one_name(project: Project, failing: Failing) -> None:
     project.cases([{"id": "a", "input": "one", "target": "x"}], name="other")
     project.write("other/card.yaml", (project.root / "set/card.yaml").read_text())
