@@ -1,8 +1,10 @@
 """The verbs: what the command line does, as functions. Synchronous, usable from a notebook.
 
+```python
 import evalharness
 verdict = evalharness.compare("base.yaml", "candidate.yaml")
 verdict.outcome, verdict.exit_code
+```
 """
 
 from __future__ import annotations
@@ -24,16 +26,21 @@ from evalharness.core.comparisons import Comparison
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
 from evalharness.core.verdicts import Verdict
+from evalharness.engine.build import rescore_folder
+from evalharness.engine.collect import Collecting, collect
 from evalharness.engine.progress import Progress as Progress
 from evalharness.engine.progress import Silent as Silent
-from evalharness.errors import InvalidComparisonError, Problem, SpecError, StoreError, UsageError
+from evalharness.engine.scoring import build_scorers
+from evalharness.engine.sides import Around, Side, choose_suite, find_sides, finished_run, suite_of
+from evalharness.errors import Problem, StoreError
 from evalharness.plugins import Entry, Registry, default_registry
+from evalharness.report.folder import about_run, clear_report, read_report_manifest, write_report_manifest
 from evalharness.spec.load import load_candidate as _load_candidate
 from evalharness.spec.load import load_golden_set as _load_golden_set
 from evalharness.spec.load import load_suite as _load_suite
 from evalharness.spec.load import suite_warnings
-from evalharness.store.files import explain, read_json, slug, write_json
-from evalharness.store.folder import Store, is_run_folder, read_manifest, save_scores
+from evalharness.store.files import slug
+from evalharness.store.folder import Store, is_run_folder, locked, read_manifest, save_scores
 from evalharness.store.folder import load_run as _load_run
 
 if TYPE_CHECKING:
@@ -41,9 +48,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SEED: Final = 20260101
 """The seed of every command that is not given one: the same inputs give the same verdict."""
-
-MANIFEST: Final = "manifest.json"
-"""Beside comparison.json: where the two runs lie, for `report`, and what they cost, when and where they were made."""
 
 
 def _utc_now() -> datetime:
@@ -83,9 +87,17 @@ class Settings:
         return PathPolicy(cwd=self.cwd, allow=self.allow)
 
     @property
-    def place(self) -> Store:
-        """Where runs lie."""
-        return Store(self.store if self.store is not None else self.cwd / ".evalharness")
+    def around(self) -> Around:
+        """What the engine needs to know of all this."""
+        how = Collecting(
+            store=Store(self.store if self.store is not None else self.cwd / ".evalharness"),
+            seed=self.seed,
+            fresh=self.fresh,
+            now=self.now().isoformat(timespec="seconds"),
+            version=version(),
+            progress=self.progress,
+        )
+        return Around(paths=self.paths, registry=self.registry, how=how)
 
 
 def load_suite(path: str | Path, settings: Settings | None = None) -> Suite:
@@ -140,8 +152,8 @@ def run(
     """
     use = settings or Settings()
     model = load_candidate(candidate, use)
-    chosen = _suite_for([model.suite_path], suite, use)
-    return _collect(chosen, model, use)
+    chosen = choose_suite([model.suite_path], suite, use.around)
+    return collect(chosen, model, use.registry, use.around.how)
 
 
 def write_outputs(run: Run, path: str | Path) -> None:
@@ -166,7 +178,8 @@ def compare(
         InvalidComparisonError: there is no baseline. SpecError, UsageError, ProviderError, StoreError.
     """
     use = settings or Settings()
-    return _compare(*_sides(baseline, candidate, use), suite, use)[0]
+    left, right = find_sides(baseline, candidate, use.around)
+    return _compare(left, right, suite, use).verdict
 
 
 def compare_to(
@@ -186,16 +199,13 @@ def compare_to(
     """
     use = settings or Settings()
     if out is not None:
-        _clear_report(Path(out))
-    left, right = _sides(baseline, candidate, use)
-    folder = (
-        Path(out) if out is not None else use.cwd / "reports" / f"{slug(left.name)}-vs-{slug(right.name)}"
-    )
-    _clear_report(folder)
-    verdict, manifest = _compare(left, right, suite, use)
-    written = dict(render(verdict, folder))
-    write_json(folder / MANIFEST, manifest)
-    return verdict, written
+        clear_report(Path(out))
+    left, right = find_sides(baseline, candidate, use.around)
+    names = f"{slug(left.name)}-vs-{slug(right.name)}"
+    folder = Path(out) if out is not None else use.cwd / "reports" / names
+    clear_report(folder)
+    found = _compare(left, right, suite, use)
+    return found.verdict, _written(found, folder, use)
 
 
 def render(verdict: Verdict, out: str | Path) -> Mapping[str, Path]:
@@ -204,7 +214,7 @@ def render(verdict: Verdict, out: str | Path) -> Mapping[str, Path]:
     Raises:
         StoreError: the folder cannot be written.
     """
-    from evalharness.report.write import write_report
+    from evalharness.report.folder import write_report
 
     return write_report(verdict, Path(out))
 
@@ -232,15 +242,14 @@ def rerender(
         StoreError: `folder` is not a report folder, or its runs are gone or were replaced.
     """
     use = settings or Settings()
-    place = Path(folder) / MANIFEST
-    if not place.is_file():
-        raise StoreError(f"{folder}: no {MANIFEST} in it; give the --out folder of an earlier compare")
-    manifest = _read_report_manifest(place)
+    manifest = read_report_manifest(Path(folder))
     runs = []
     for role in ("baseline", "candidate"):
         run_folder = use.cwd / manifest[role]["folder"]
         if not is_run_folder(run_folder):
-            raise StoreError(f"{run_folder}: the run of this report is gone; run compare again")
+            raise StoreError(
+                f"{run_folder}: the run of this report is not there; run this where compare ran, or run compare again"
+            )
         if read_manifest(run_folder)["run_id"] != manifest[role]["run_id"]:
             raise StoreError(
                 f"{run_folder}: another run has taken the place of the {role}; run compare again"
@@ -248,12 +257,9 @@ def rerender(
         runs.append(run_folder)
     again = replace(use, seed=manifest["seed"])
     confirming = use.cwd / manifest["critical"] if manifest.get("critical") else None
-    sides = _sides(runs[0], runs[1], again)
-    verdict, same_manifest = _compare(*sides, manifest["suite"], again, confirming)
-    target = Path(out) if out is not None else Path(folder)
-    written = render(verdict, target)
-    write_json(target / MANIFEST, same_manifest)
-    return verdict, written
+    left, right = find_sides(runs[0], runs[1], again.around)
+    found = _compare(left, right, manifest["suite"], again, confirming)
+    return found.verdict, _written(found, Path(out) if out is not None else Path(folder), again)
 
 
 def rescore(folder: str | Path, *, suite: str | Path | None = None, settings: Settings | None = None) -> Run:
@@ -263,10 +269,11 @@ def rescore(folder: str | Path, *, suite: str | Path | None = None, settings: Se
         StoreError: not a run folder. InvalidComparisonError: the run answered other golden sets than the suite's.
     """
     use = settings or Settings()
-    place = _run_folder(folder)
-    chosen = _suite_for([_suite_of(place, use)], suite, use)
-    scored = _rescored(place, chosen, use)
-    save_scores(place, scored)
+    place = finished_run(folder)
+    chosen = choose_suite([suite_of(place, use.paths)], suite, use.around)
+    with locked(place, lambda: use.progress.note(f"waiting for another process on {place}")):
+        scored = rescore_folder(place, chosen, use.registry)
+        save_scores(place, scored)
     return scored
 
 
@@ -350,64 +357,48 @@ def plain(text: str) -> str:
     return strip_control(text)
 
 
-# --- how the verbs above find their inputs ---------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """A verdict with what its report's manifest says. `critical`: the run that asked failed critical cases again."""
 
-
-def _collect(suite: Suite, candidate: Candidate, use: Settings) -> tuple[Run, Path]:
-    from evalharness.engine.collect import Collecting, collect
-
-    how = Collecting(
-        store=use.place,
-        seed=use.seed,
-        fresh=use.fresh,
-        now=use.now().isoformat(timespec="seconds"),
-        version=version(),
-        progress=use.progress,
-    )
-    return collect(suite, candidate, use.registry, how)
+    verdict: Verdict
+    baseline: Mapping[str, Any]
+    candidate: Mapping[str, Any]
+    suite: Suite
+    critical: Path | None
 
 
 def _compare(
-    left: _SideSource,
-    right: _SideSource,
-    suite: str | Path | None,
-    use: Settings,
-    confirming: Path | None = None,
-) -> tuple[Verdict, dict[str, Any]]:
-    """The verdict, and the manifest of its report: where the runs lie and what they took.
+    left: Side, right: Side, suite: str | Path | None, use: Settings, confirming: Path | None = None
+) -> _Compared:
+    """Obtain both runs, compare, confirm critical failures, decide.
 
-    `confirming`: a stored run that asked the failed critical cases again.
+    `confirming`: a stored run that asked the failed critical cases again, in place of asking now.
     """
     from evalharness.analysis.compare import compare_runs
     from evalharness.analysis.confirm import confirm
-    from evalharness.engine.scoring import build_scorers
     from evalharness.gate.decide import decide
 
-    _refuse_replacing(left, right, use)
-    _refuse_replacing(right, left, use)
-    chosen = _suite_for([left.suite_path, right.suite_path], suite, use)
-    first, first_folder = left.obtain(chosen)
+    chosen = choose_suite([left.suite_path, right.suite_path], suite, use.around)
+    first, first_folder = left.obtain(chosen, use.around)
     # read at once: the other side may be stored in the same folder
-    first_about = _about_run(first_folder, use)
-    second, second_folder = right.obtain(chosen)
+    about_first = about_run(read_manifest(first_folder), use.paths.show(first_folder))
+    second, second_folder = right.obtain(chosen, use.around)
     scorers = build_scorers(chosen, use.registry)
     comparison = compare_runs(chosen, first, second, scorers, seed=use.seed, warnings=suite_warnings(chosen))
     again: Path | None = None
     if comparison.critical and second.repeats == 1:
         again = confirming or _ask_critical_again(comparison, chosen, right.model, use)
     if again is not None:
-        standing, recovered = confirm(chosen, comparison.critical, _load_run(again), scorers)
+        standing, recovered = confirm(chosen, comparison.critical, load_run(again), scorers)
         comparison = replace(comparison, critical=standing, warnings=(*recovered, *comparison.warnings))
-    manifest = {
-        "schema_version": 1,
-        "kind": "comparison",
-        "baseline": first_about,
-        "candidate": _about_run(second_folder, use),
-        "suite": use.paths.show(Path(chosen.path)),
-        "seed": use.seed,
-        "critical": use.paths.show(again) if again is not None else None,
-    }
-    return decide(comparison, chosen.gate), manifest
+    return _Compared(
+        verdict=decide(comparison, chosen.gate),
+        baseline=about_first,
+        candidate=about_run(read_manifest(second_folder), use.paths.show(second_folder)),
+        suite=chosen,
+        critical=again,
+    )
 
 
 def _ask_critical_again(
@@ -419,179 +410,18 @@ def _ask_critical_again(
     if candidate is None or use.registry.load("providers", candidate.provider).recorded:
         return None
     again = replace(candidate, name=f"{candidate.name}-critical", repeats=CONFIRM_REPEATS)
-    return _collect(critical_subset(suite, comparison.critical), again, use)[1]
+    return collect(critical_subset(suite, comparison.critical), again, use.registry, use.around.how)[1]
 
 
-def _about_run(folder: Path, use: Settings) -> dict[str, Any]:
-    """What a report's manifest says of a run: calls, tokens, money, times, versions, and where the rest is."""
-    run = read_manifest(folder)
-    facts = {
-        key: run.get(key) for key in ("name", "run_id", "models_returned", "facts", "environment", "plugins")
-    }
-    return {"folder": use.paths.show(folder), **facts}
-
-
-def _clear_report(folder: Path) -> None:
-    """Remove what an earlier comparison wrote to `folder`.
-
-    Raises:
-        UsageError: a manifest.json there is not of a comparison (a run folder, somebody's project): nothing is touched.
-    """
-    from evalharness.report.write import FILES
-
-    manifest = folder / MANIFEST
-    try:
-        if manifest.exists():
-            try:
-                kind = read_json(manifest).get("kind")
-            except (StoreError, AttributeError):
-                kind = None
-            if kind != "comparison":
-                raise UsageError(
-                    f"{folder}: its {MANIFEST} is not of a comparison; choose another folder with --out"
-                )
-        for name in (*FILES, MANIFEST):
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise explain(error, folder, "remove the reports of an earlier comparison") from error
-
-
-@dataclass(frozen=True, slots=True)
-class _SideSource:
-    name: str
-    suite_path: str | None
-    obtain: Callable[[Suite], tuple[Run, Path]]
-    folder: Path | None = None
-    model: Candidate | None = None
-
-
-def _refuse_replacing(stored: _SideSource, asked: _SideSource, use: Settings) -> None:
-    """Refuse a comparison whose new answers would be stored over the run they are compared with.
-
-    So it would be where the plan does not tell the two apart: the user's own code under one name, or --fresh. The next
-    comparison with that folder would then compare the new answers with themselves, and pass.
-    """
-    folder, model = stored.folder, asked.model
-    if folder is None or model is None or folder.parent.resolve() != (use.place.root / "runs").resolve():
-        return
-    provider = use.registry.load("providers", model.provider)
-    told_apart = provider.recorded or (provider.cacheable and not use.fresh)
-    same = (
-        folder.name.startswith(f"{slug(model.name)}-")
-        and read_manifest(folder)["candidate"]["digest"] == model.digest
+def _written(found: _Compared, folder: Path, use: Settings) -> Mapping[str, Path]:
+    """Write the reports and their manifest; returns the reports by file name."""
+    written = render(found.verdict, folder)
+    write_report_manifest(
+        folder,
+        baseline=found.baseline,
+        candidate=found.candidate,
+        suite=use.paths.show(Path(found.suite.path)),
+        seed=use.seed,
+        critical=use.paths.show(found.critical) if found.critical is not None else None,
     )
-    if same and not told_apart:
-        raise UsageError(
-            f"{model.path}: its answers would replace the run they are compared with ({use.paths.show(folder)}): same "
-            "name, same settings; give this version another `name`, or copy that folder out of the store first"
-        )
-
-
-def _sides(baseline: str | Path, candidate: str | Path, use: Settings) -> tuple[_SideSource, _SideSource]:
-    """Both sides, with the problems of both files told at once."""
-    problems: list[Problem] = []
-    found: list[_SideSource] = []
-    for role, given in (("baseline", baseline), ("candidate", candidate)):
-        try:
-            found.append(_side(role, given, use))
-        except SpecError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise SpecError(list(dict.fromkeys(problems)))
-    return found[0], found[1]
-
-
-def _side(role: str, given: str | Path, use: Settings) -> _SideSource:
-    try:
-        path = use.paths.argument(str(given))
-    except SpecError as error:
-        if role == "baseline":
-            raise InvalidComparisonError(
-                f"there is no baseline {str(given)!r}: {error}; without a baseline nothing can be compared; "
-                "give a candidate file or a run folder"
-            ) from error
-        raise
-    if path.is_dir():
-        folder = _run_folder(path)
-        return _SideSource(
-            read_manifest(folder)["name"],
-            _suite_of(folder, use),
-            lambda suite: (_comparable(folder, suite, use), folder),
-            folder=folder,
-        )
-    if path.suffix not in (".yaml", ".yml"):
-        raise UsageError(
-            f"{given}: not something to compare; give a candidate .yaml or a run folder (with a manifest.json)"
-        )
-    model = load_candidate(path, use)
-    return _SideSource(model.name, model.suite_path, lambda suite: _collect(suite, model, use), model=model)
-
-
-def _read_report_manifest(place: Path) -> dict[str, Any]:
-    manifest = read_json(place)
-    sides = [manifest.get(role) for role in ("baseline", "candidate")] if isinstance(manifest, dict) else []
-    whole = (
-        bool(sides)
-        and manifest.get("kind") == "comparison"
-        and all(isinstance(s, dict) and isinstance(s.get("folder"), str) and s.get("run_id") for s in sides)
-        and isinstance(manifest.get("suite"), str)
-        and type(seed := manifest.get("seed")) is int
-        and seed >= 0
-        and isinstance(manifest.get("critical"), str | None)
-    )
-    if not whole:
-        raise StoreError(f"{place}: damaged, or not of a comparison; run compare again")
-    found: dict[str, Any] = manifest
-    return found
-
-
-def _run_folder(folder: str | Path) -> Path:
-    path = Path(folder)
-    if not path.is_dir():
-        raise StoreError(f"{folder}: no such run folder")
-    if not is_run_folder(path):
-        unfinished = (path / "journal.jsonl").exists()
-        raise StoreError(
-            f"{folder}: "
-            + (
-                "this run is not finished; run its candidate again to resume it"
-                if unfinished
-                else "not a run folder (no manifest.json)"
-            )
-        )
-    return path
-
-
-def _suite_of(folder: Path, use: Settings) -> str | None:
-    path = read_manifest(folder)["suite"].get("path")
-    return str(use.cwd / path) if path else None
-
-
-def _comparable(folder: Path, suite: Suite, use: Settings) -> Run:
-    """A stored run as this suite scores it: as stored where the suite is unchanged, else scored again in memory."""
-    stored = _load_run(folder)
-    same_sets = all(stored.golden_sets.get(g.name) == g.digest for g in suite.golden_sets)
-    if stored.suite_digest == suite.digest or not same_sets:
-        return stored
-    return _rescored(folder, suite, use)
-
-
-def _rescored(folder: Path, suite: Suite, use: Settings) -> Run:
-    from evalharness.engine.collect import rescore_folder
-
-    return rescore_folder(folder, suite, use.registry)
-
-
-def _suite_for(named: Sequence[str | None], given: str | Path | None, use: Settings) -> Suite:
-    """The one suite to use: `--suite` where given, else what the sides name, which must agree."""
-    if given is not None:
-        return load_suite(given, use)
-    paths = list(dict.fromkeys(str(Path(name).resolve()) for name in named if name is not None))
-    if not paths:
-        raise UsageError(
-            "no suite is named; add `suite: suites/NAME.yaml` to the candidate file or give --suite"
-        )
-    if len(paths) > 1:
-        shown = " and ".join(use.paths.show(Path(p)) for p in paths)
-        raise UsageError(f"the two sides name different suites ({shown}); choose one with --suite")
-    return load_suite(paths[0], use)
+    return written

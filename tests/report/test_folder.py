@@ -10,7 +10,7 @@ import pytest
 
 from evalharness.errors import StoreError
 from evalharness.report.comparison_json import comparison_json
-from evalharness.report.write import write_report
+from evalharness.report.folder import write_report
 
 
 def test_four_files_are_written_and_nothing_else_is_left(tmp_path: Path) -> None:

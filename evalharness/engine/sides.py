@@ -1,0 +1,176 @@
+"""From what a user names to a run: a candidate file is asked, a run folder is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalharness.content import PathPolicy
+from evalharness.core.candidates import Candidate
+from evalharness.core.runs import Run
+from evalharness.core.suites import Suite
+from evalharness.engine.build import rescore_folder
+from evalharness.engine.collect import Collecting, collect
+from evalharness.errors import InvalidComparisonError, Problem, SpecError, StoreError, UsageError
+from evalharness.plugins import Registry
+from evalharness.spec.load import load_candidate, load_suite
+from evalharness.store.files import slug
+from evalharness.store.folder import is_run_folder, load_run, read_manifest
+from evalharness.store.journal import NAME as JOURNAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What finding and running a side needs to know of its surroundings."""
+
+    paths: PathPolicy
+    registry: Registry
+    how: Collecting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side of a comparison before it is run: a stored run (`folder`) or a candidate to ask (`model`)."""
+
+    name: str
+    suite_path: str | None
+    folder: Path | None = None
+    model: Candidate | None = None
+
+    def obtain(self, suite: Suite, around: Around) -> tuple[Run, Path]:
+        """The run of this side on `suite`, and its folder.
+
+        Raises:
+            ProviderError, StoreError, UsageError: as `collect` and `load_run` do.
+        """
+        if self.model is not None:
+            return collect(suite, self.model, around.registry, around.how)
+        assert self.folder is not None
+        return _as_scored_by(suite, self.folder, around.registry), self.folder
+
+
+def find_sides(baseline: str | Path, candidate: str | Path, around: Around) -> tuple[Side, Side]:
+    """Both sides, with the problems of both files told at once.
+
+    Raises:
+        InvalidComparisonError: there is no such baseline. SpecError, StoreError, UsageError: a side is not usable.
+    """
+    problems: list[Problem] = []
+    found: list[Side] = []
+    for role, given in (("baseline", baseline), ("candidate", candidate)):
+        try:
+            found.append(_side(role, given, around))
+        except SpecError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise SpecError(list(dict.fromkeys(problems)))
+    refuse_replacing(found[0], found[1], around)
+    refuse_replacing(found[1], found[0], around)
+    return found[0], found[1]
+
+
+def _side(role: str, given: str | Path, around: Around) -> Side:
+    try:
+        path = around.paths.argument(str(given))
+    except SpecError as error:
+        if role == "baseline":
+            raise InvalidComparisonError(
+                f"there is no baseline {str(given)!r}: {error}; without a baseline nothing can be compared; "
+                "give a candidate file or a run folder"
+            ) from error
+        raise
+    if path.is_dir():
+        folder = finished_run(path)
+        return Side(
+            name=read_manifest(folder)["name"], suite_path=suite_of(folder, around.paths), folder=folder
+        )
+    if path.suffix not in (".yaml", ".yml"):
+        raise UsageError(
+            f"{given}: not something to compare; give a candidate .yaml or a run folder (with a manifest.json)"
+        )
+    model = load_candidate(path, paths=around.paths, registry=around.registry)
+    return Side(name=model.name, suite_path=model.suite_path, model=model)
+
+
+def refuse_replacing(stored: Side, asked: Side, around: Around) -> None:
+    """Refuse a comparison whose new answers would be stored over the run they are compared with.
+
+    So it would be where the plan does not tell the two apart: the user's own code under one name, or --fresh. The next
+    comparison with that folder would then compare the new answers with themselves, and pass.
+
+    Raises:
+        UsageError: says what to rename.
+    """
+    folder, model = stored.folder, asked.model
+    runs = around.how.store.root / "runs"
+    if folder is None or model is None or folder.parent.resolve() != runs.resolve():
+        return
+    provider = around.registry.load("providers", model.provider)
+    told_apart = provider.recorded or (provider.cacheable and not around.how.fresh)
+    same = (
+        folder.name.startswith(f"{slug(model.name)}-")
+        and read_manifest(folder)["candidate"]["digest"] == model.digest
+    )
+    if same and not told_apart:
+        raise UsageError(
+            f"{model.path}: its answers would replace the run they are compared with ({around.paths.show(folder)}): "
+            "same name, same settings; give this version another `name`, or copy that folder out of the store first"
+        )
+
+
+def finished_run(folder: str | Path) -> Path:
+    """`folder`, which holds a finished run.
+
+    Raises:
+        StoreError: it does not; says how to get one.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise StoreError(f"{folder}: no such run folder")
+    if not is_run_folder(path):
+        unfinished = (path / JOURNAL).exists()
+        raise StoreError(
+            f"{folder}: "
+            + (
+                "this run is not finished; run its candidate again to resume it"
+                if unfinished
+                else "not a run folder (no manifest.json)"
+            )
+        )
+    return path
+
+
+def suite_of(folder: Path, paths: PathPolicy) -> str | None:
+    """The path of the suite a stored run was made on, None where it is not known."""
+    path = read_manifest(folder)["suite"].get("path")
+    return str(paths.cwd / path) if path else None
+
+
+def choose_suite(named: Sequence[str | None], given: str | Path | None, around: Around) -> Suite:
+    """The one suite to use: `given` (`--suite`), else what the sides name, which must agree.
+
+    Raises:
+        UsageError: none is named, or two. SpecError: the suite's files are wrong.
+    """
+    if given is not None:
+        path = around.paths.argument(str(given))
+        return load_suite(path, paths=around.paths, registry=around.registry)
+    paths = list(dict.fromkeys(str(Path(name).resolve()) for name in named if name is not None))
+    if not paths:
+        raise UsageError(
+            "no suite is named; add `suite: suites/NAME.yaml` to the candidate file or give --suite"
+        )
+    if len(paths) > 1:
+        shown = " and ".join(around.paths.show(Path(p)) for p in paths)
+        raise UsageError(f"the two sides name different suites ({shown}); choose one with --suite")
+    return load_suite(around.paths.argument(paths[0]), paths=around.paths, registry=around.registry)
+
+
+def _as_scored_by(suite: Suite, folder: Path, registry: Registry) -> Run:
+    """A stored run as this suite scores it: as stored where the suite is unchanged, else scored again in memory."""
+    stored = load_run(folder)
+    same_sets = all(stored.golden_sets.get(g.name) == g.digest for g in suite.golden_sets)
+    if stored.suite_digest == suite.digest or not same_sets:
+        return stored
+    return rescore_folder(folder, suite, registry)

@@ -1,0 +1,128 @@
+"""The report folder: four files, each complete or not there, and a manifest of what lies behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from evalharness.core.verdicts import Verdict
+from evalharness.errors import StoreError, UsageError
+from evalharness.report.comparison_json import comparison_json
+from evalharness.report.html import render_html
+from evalharness.report.junit import render_junit
+from evalharness.report.markdown import render_markdown
+from evalharness.store.files import explain, read_json, write_json, write_text
+
+FILES: Final = ("comparison.json", "report.html", "summary.md", "junit.xml")
+"""What a report folder holds."""
+MANIFEST: Final = "manifest.json"
+"""Beside them: where the two runs lie, for `report`, and what they cost, when and where they were made."""
+
+_RUN_FACTS: Final = ("name", "run_id", "models_returned", "facts", "environment", "plugins")
+
+
+def write_report(verdict: Verdict, directory: Path) -> dict[str, Path]:
+    """Write `comparison.json`, `report.html`, `summary.md` and `junit.xml` under `directory`, made when missing.
+
+    comparison.json is written first: where a later file cannot be written, the verdict is already on disk.
+
+    Returns:
+        file name → path.
+
+    Raises:
+        StoreError: a file cannot be written; says which, why, and what to do.
+    """
+    paths = {}
+    for name, render in zip(
+        FILES, (comparison_json, render_html, render_markdown, render_junit), strict=True
+    ):
+        paths[name] = directory / name
+        write_text(paths[name], render(verdict))
+    return paths
+
+
+def clear_report(directory: Path) -> None:
+    """Remove what an earlier comparison wrote, so that one that fails leaves no old verdict behind.
+
+    Raises:
+        UsageError: a manifest.json there is not of a comparison (a run folder, somebody's project): nothing is touched.
+        StoreError: a file cannot be removed.
+    """
+    manifest = directory / MANIFEST
+    try:
+        if manifest.exists() and not _is_of_comparison(manifest):
+            raise UsageError(
+                f"{directory}: its {MANIFEST} is not of a comparison; choose another folder with --out"
+            )
+        for name in (*FILES, MANIFEST):
+            (directory / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise explain(error, directory, "remove the reports of an earlier comparison") from error
+
+
+def about_run(manifest: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """What a report's manifest says of one run: calls, tokens, money, times, versions, and where the rest is."""
+    return {"folder": folder, **{key: manifest.get(key) for key in _RUN_FACTS}}
+
+
+def write_report_manifest(
+    directory: Path,
+    *,
+    baseline: Mapping[str, Any],
+    candidate: Mapping[str, Any],
+    suite: str,
+    seed: int,
+    critical: str | None,
+) -> None:
+    """Write manifest.json. `baseline` and `candidate` are from `about_run`, the rest are paths and the seed used.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    write_json(
+        directory / MANIFEST,
+        {
+            "schema_version": 1,
+            "kind": "comparison",
+            "baseline": baseline,
+            "candidate": candidate,
+            "suite": suite,
+            "seed": seed,
+            "critical": critical,
+        },
+    )
+
+
+def read_report_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a report folder.
+
+    Raises:
+        StoreError: there is none, or it is damaged.
+    """
+    place = directory / MANIFEST
+    if not place.is_file():
+        raise StoreError(f"{directory}: no {MANIFEST} in it; give the --out folder of an earlier compare")
+    manifest = read_json(place)
+    sides = [manifest.get(role) for role in ("baseline", "candidate")] if isinstance(manifest, dict) else []
+    whole = (
+        bool(sides)
+        and manifest.get("kind") == "comparison"
+        and all(isinstance(s, dict) and isinstance(s.get("folder"), str) and s.get("run_id") for s in sides)
+        and isinstance(manifest.get("suite"), str)
+        and type(seed := manifest.get("seed")) is int
+        and seed >= 0
+        and isinstance(manifest.get("critical"), str | None)
+    )
+    if not whole:
+        raise StoreError(f"{place}: damaged, or not of a comparison; run compare again")
+    found: dict[str, Any] = manifest
+    return found
+
+
+def _is_of_comparison(manifest: Path) -> bool:
+    try:
+        found = read_json(manifest)
+    except StoreError:
+        return False
+    return isinstance(found, dict) and found.get("kind") == "comparison"
