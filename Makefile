@@ -10,7 +10,8 @@ OUT := reports/demo
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(DEMO)/ready: pyproject.toml
+# Installed as a user would, so the package's own files decide whether it is up to date.
+$(DEMO)/ready: pyproject.toml $(shell find evalharness -type f -not -name '*.pyc')
 	$(PYTHON) -m venv $(DEMO)
 	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check .
 	@touch $@
