@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from evalharness._canon import digest
@@ -15,7 +15,7 @@ from evalharness.core.suites import Suite
 from evalharness.errors import Problem, SpecError
 from evalharness.spec.prompts import render_messages
 
-_MOST_PROBLEMS: Final = 50
+_MOST_PROBLEMS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ def make_plan(
     """Build the plan. Prompts of recorded candidates are not rendered: nothing would read them.
 
     Raises:
-        SpecError: a prompt template fails on some case; names the first one.
+        SpecError: a prompt template fails on some case; names the first ones.
     """
     return Plan(
         requests=tuple(_requests(suite, candidate, repeats, recorded)),
@@ -65,9 +65,12 @@ def _requests(suite: Suite, candidate: Candidate, repeats: int, recorded: bool) 
                 try:
                     messages = render_messages(candidate.prompt, case, golden_set.card.task)
                 except SpecError as error:
-                    problems.extend(error.problems)
+                    problems.extend(
+                        replace(problem, file=candidate.path or None) for problem in error.problems
+                    )
                     if len(problems) >= _MOST_PROBLEMS:
-                        raise SpecError(problems) from error
+                        rest = Problem("the prompt was tried on no further case", candidate.path or None)
+                        raise SpecError([*problems, rest]) from error
             for repeat in range(repeats):
                 yield Request(
                     golden_set=golden_set.name,

@@ -103,17 +103,14 @@ def _render(role: str, text: str, case: Case, task: str) -> str:
         AttributeError,
         RecursionError,
     ) as error:
-        raise SpecError(
-            [
-                Problem(
-                    f"prompt.{role} cannot be filled for case {case.id!r}: {error}", hint=_render_hint(case)
-                )
-            ]
-        ) from error
+        why = str(error).replace("'dict object' has no attribute", "`tags` has no")
+        message = f"prompt.{role} cannot be filled for case {case.id!r}: {why}"
+        raise SpecError([Problem(message, hint=_render_hint(case))]) from error
 
 
-def _render_hint(case: Case) -> str | None:
-    return f"its tags are: {', '.join(sorted(case.tags)) or 'none'}"
+def _render_hint(case: Case) -> str:
+    tags = ", ".join(sorted(case.tags)) or "none"
+    return f"its tags are: {tags}; for one that may be absent write {{{{ tags.name | default('text') }}}}"
 
 
 @lru_cache(maxsize=256)

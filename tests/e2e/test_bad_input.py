@@ -211,6 +211,19 @@ def test_no_server_at_all(project: Project) -> None:
     assert "connect" in project.run("compare", "base.yaml", "cand.yaml", check=5).err.lower()
 
 
+def test_a_prompt_that_fits_no_case_is_said_in_a_few_lines(project: Project) -> None:
+    project.binary(120, 0, 0)
+    project.write(
+        "cand.yaml",
+        "name: live\nsuite: ./suite.yaml\nprovider: openai\nmodel: m\nbase_url: http://127.0.0.1:9/v1\n"
+        'prompt: {user: "{{ input }} {{ tags.tone }}"}\n',
+    )
+    lines = project.run("run", "cand.yaml", check=2).err.splitlines()
+    assert len(lines) < 15
+    assert lines[0].startswith("error: cand.yaml: prompt.user cannot be filled for case ")
+    assert "`tags` has no 'tone'" in lines[0] and "default(" in lines[0]
+
+
 def test_a_missing_key_names_the_variable(project: Project) -> None:
     project.binary(120, 0, 0)
     project.write(
