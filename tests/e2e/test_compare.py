@@ -231,6 +231,15 @@ def test_reports_are_rendered_again_from_stored_runs(project: Project) -> None:
     assert (project.root / "out" / "report.html").stat().st_size > 1000
 
 
+def test_a_report_rendered_from_another_folder_says_where_to_stand(project: Project) -> None:
+    project.binary(120, 0, 0)
+    project.compare()
+    (project.root / "elsewhere").mkdir()
+    (project.root / "out").rename(project.root / "elsewhere" / "out")
+    there = Project(project.root / "elsewhere")
+    assert "run this where compare ran" in there.run("report", "out", check=2).err
+
+
 def test_outputs_of_a_run_can_be_replayed(project: Project) -> None:
     project.binary(150, 10, 5)
     project.run("run", "cand.yaml", "--outputs", "recorded.jsonl", check=0)
