@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
-
-JSONValue: TypeAlias = "str | int | float | bool | None | list[Any] | dict[str, Any]"
+from typing import Any
 
 _NOTHING: Mapping[str, Any] = {}
 

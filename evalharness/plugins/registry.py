@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,11 +92,11 @@ class Registry:
             ) from error
 
 
-def builtin_entries(table: Mapping[str, Mapping[str, str]] = BUILTINS) -> list[Entry]:
+def builtin_entries() -> list[Entry]:
     """The entries that ship."""
     return [
         Entry(kind, name, target, "evalharness")
-        for kind, names in table.items()
+        for kind, names in BUILTINS.items()
         for name, target in names.items()
     ]
 

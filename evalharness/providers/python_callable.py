@@ -44,7 +44,6 @@ class PythonCallable:
 
     Options:
         target: what to call.
-        search_path: the folder to look in first, instead of the candidate file's.
     """
 
     name: ClassVar[str] = "python"
@@ -54,9 +53,7 @@ class PythonCallable:
 
     def __init__(self, candidate: Candidate) -> None:
         self._target = str(candidate.options["target"])
-        beside = candidate.options.get("search_path") or (
-            os.path.dirname(candidate.path) if candidate.path else "."
-        )
+        beside = os.path.dirname(candidate.path) if candidate.path else "."
         self._folders = list(dict.fromkeys(os.path.realpath(folder) for folder in (beside, ".")))
         self._call: Callable[[dict[str, Any]], Any] | None = None
         self._threads = DaemonThreads("evalharness-python")

@@ -30,7 +30,6 @@ class Mark:
     delta: str
     low: str
     high: str
-    width: str
     lower: str
     margin: str
     zero: str
@@ -66,12 +65,10 @@ def _panel(unit: str, rows: list[MetricRow]) -> Panel:
         p = row.plotted
         if p is None or not math.isfinite(p.delta):
             return None
-        start, end = place(_or(p.low, low)), place(_or(p.high, high))
         return Mark(
             delta=_percent(place(p.delta)),
-            low=_percent(start),
-            high=_percent(end),
-            width=_percent(end - start),
+            low=_percent(place(_or(p.low, low))),
+            high=_percent(place(_or(p.high, high))),
             lower=_percent(place(_or(p.lower, low))),
             margin=_percent(place(-p.margin)),
             zero=_percent(place(0.0)),

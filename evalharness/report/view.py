@@ -38,7 +38,6 @@ class MetricRow:
 
     id: str
     slice: str
-    slice_key: str
     unit: str
     direction: str
     gated: bool
@@ -55,7 +54,6 @@ class MetricRow:
     ci: str
     ci_level: str
     bound: str
-    p: str
     p_adjusted: str
     margin: str
     max_drop: str
@@ -205,7 +203,6 @@ def _row(check: Check, alpha: float) -> MetricRow:
     return MetricRow(
         id=one_line(metric.id, _NAME),
         slice="" if metric.slice is None else one_line(str(metric.slice), _NAME),
-        slice_key="" if metric.slice is None else one_line(metric.slice.key, _NAME),
         unit=shown,
         direction=metric.direction,
         gated=metric.gated,
@@ -222,7 +219,6 @@ def _row(check: Check, alpha: float) -> MetricRow:
         ci=numbers.DASH if ci is None else numbers.interval(ci["low"], ci["high"], shown, lines),
         ci_level="" if estimate is None else f"{round(estimate.interval.level * 100, 4):g}%",
         bound=numbers.difference(own["bound"], shown, lines),
-        p=numbers.p_value(None if estimate is None else estimate.p_drop),
         p_adjusted=numbers.p_value(check.p_adjusted),
         margin=one_line(str(metric.margin), 40),
         max_drop=numbers.amount(metric.max_drop, shown),

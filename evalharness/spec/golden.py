@@ -17,7 +17,7 @@ from evalharness._canon import canonical_json
 from evalharness.content import PathPolicy
 from evalharness.core.cases import Case
 from evalharness.errors import Problem, SpecError, StoreError
-from evalharness.spec.golden_sets import CARD, CASES, Folder, lock_problems, read_folder
+from evalharness.spec.golden_sets import CARD, CASES, lock_problems, read_folder
 from evalharness.spec.models import CardFile
 from evalharness.spec.near import near_duplicates
 from evalharness.spec.reader import parse_yaml, raise_problems
@@ -64,7 +64,7 @@ def check_golden_set(
     findings = [_of_problem(p) for p in (*folder.problems, *lock_problems(folder, paths))]
     shown = paths.show(folder.path / CASES)
     if folder.card is not None:
-        findings += _card(folder, folder.card, paths.show(folder.path / CARD), today)
+        findings += _card(folder.card, paths.show(folder.path / CARD), today)
     if folder.cases:
         small = allow_small or (folder.card is not None and bool(folder.card.allow_small))
         findings += _size(folder.cases, shown, allowed=small)
@@ -150,7 +150,7 @@ def _of_problem(problem: Problem) -> Finding:
     return Finding(level="error", code="file", message=message, file=problem.file, line=problem.line)
 
 
-def _card(folder: Folder, card: CardFile, shown: str, today: date | None) -> Iterator[Finding]:
+def _card(card: CardFile, shown: str, today: date | None) -> Iterator[Finding]:
     for name, what in (
         ("licence", "under which licence the cases are"),
         ("provenance", "where the cases come from"),

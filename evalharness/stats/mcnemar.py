@@ -25,11 +25,6 @@ def _upper_tail(k: int, trials: int) -> float:
     return float(special.betainc(k, trials - k + 1, 0.5))
 
 
-def _check(regressed: int, fixed: int) -> None:
-    if regressed < 0 or fixed < 0:
-        raise ValueError(f"discordant counts must not be negative, got {regressed} and {fixed}")
-
-
 def midp_mcnemar(regressed: int, fixed: int) -> float:
     """One-sided mid-p of "no drop": P(X > b) + P(X = b)/2 for X ~ Binomial(b + c, 1/2), b = `regressed`, c = `fixed`.
 
@@ -39,18 +34,9 @@ def midp_mcnemar(regressed: int, fixed: int) -> float:
     Raises:
         ValueError: a count is negative.
     """
-    _check(regressed, fixed)
+    if regressed < 0 or fixed < 0:
+        raise ValueError(f"discordant counts must not be negative, got {regressed} and {fixed}")
     changed = regressed + fixed
     if changed == 0:
         return 1.0
     return max((_upper_tail(regressed, changed) + _upper_tail(regressed + 1, changed)) / 2, SMALLEST_P)
-
-
-def exact_mcnemar(regressed: int, fixed: int) -> float:
-    """One-sided exact p of "no drop": P(X >= b) for X ~ Binomial(b + c, 1/2), in (0, 1]. Conservative; see mid-p.
-
-    Raises:
-        ValueError: a count is negative.
-    """
-    _check(regressed, fixed)
-    return max(_upper_tail(regressed, regressed + fixed), SMALLEST_P)

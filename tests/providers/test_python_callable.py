@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -240,8 +241,10 @@ def test_each_candidate_runs_the_program_beside_it(here: Path) -> None:
         program(here / name, f"WORD = {name!r}", "words.py")
     program(here, "def answer(case): return 'working directory'")
     before, path = set(sys.modules), list(sys.path)
+    asked = candidate("python", target="app:answer")
     texts = [
-        ask(python("app:answer", search_path=str(here / name)), request()).text for name in ("base", "new")
+        ask(PythonCallable(replace(asked, path=str(here / name / "candidate.yaml"))), request()).text
+        for name in ("base", "new")
     ]
     assert texts == ["base", "new"]
     assert ask(python("app:answer"), request()).text == "working directory"
