@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from evalharness.core.estimates import PairedEstimate
+from evalharness.stats._inputs import checked_alpha
 from evalharness.stats.mcnemar import MIDP_MCNEMAR
 from evalharness.stats.student import normal_quantile
 
 
 def _quantiles(alpha: float, power: float) -> tuple[float, float]:
-    if not 0.0 < alpha < 0.5:
-        raise ValueError(f"alpha must lie between 0 and 0.5, got {alpha}")
+    checked_alpha(alpha)
     if not 0.5 <= power < 1.0:
         raise ValueError(f"power must lie between 0.5 and 1, got {power}")
     return normal_quantile(1 - alpha), normal_quantile(power)
