@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+LEVEL: Final = 0.95
+"""Level of every two-sided interval."""
 MIN_CHANGED: Final = 10
 """Fewer changed units than this carry no bound worth a PASS (see docs on how the gate decides)."""
 MIN_CLUSTERS: Final = 8

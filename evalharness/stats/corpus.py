@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalharness.core.estimates import Interval, PairedEstimate
-from evalharness.stats._inputs import checked_alpha, checked_pair, cluster_codes, too_few
+from evalharness.stats._inputs import LEVEL, checked_alpha, checked_pair, cluster_codes, too_few
 from evalharness.stats.bootstrap import DRAWS as BOOTSTRAP_DRAWS
-from evalharness.stats.bootstrap import resampled_counts
+from evalharness.stats.bootstrap import Bounds, resampled_counts
 from evalharness.stats.signflip import DRAWS as FLIP_DRAWS
 from evalharness.stats.signflip import mirrored_p_values
 
-LEVEL: Final = 0.95
 MAX_UNITS: Final = 2_048
 """More distinct units than this are pooled at random into this many blocks, which are then swapped and resampled."""
 _GROUPED_UNITS: Final = 20_000
 _CHUNK_CELLS: Final = 250_000
+_NO_SPREAD: Final = "resampling the cases does not move the difference; there is no spread to bound it by"
 
 Aggregate = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -36,6 +36,16 @@ class _Pairs:
     before: NDArray[np.float64]
     after: NDArray[np.float64]
     counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    """What swaps and resamples say: p-values, bounds of the difference, and its bootstrap standard deviation."""
+
+    p_drop: float
+    p_gain: float
+    spread: float
+    bounds: Bounds
 
 
 def paired_corpus(
@@ -96,44 +106,56 @@ def paired_corpus(
     units = before.shape[0]
     changed = int(np.count_nonzero((before != after).any(axis=1)))
     delta = cand - base
-    p_drop, p_gain, spread = 1.0, 1.0, 0.0
-    lower = low = high = delta
     no_pass = too_few(changed, units, clustered=clustered)
     if changed:
-        # Drawn with the worse side second whichever it is: the comparison the other way round is the mirror image.
-        gain = delta > 0
-        pairs = _distinct(after, before, rng) if gain else _distinct(before, after, rng)
         slack = 1e-12 * max(abs(base), abs(cand))
-        swapped = _swapped(pairs, base_sum + cand_sum, goodness, rng)
-        p_drop, p_gain = mirrored_p_values(swapped, delta, slack)
-        boot = _resampled(pairs, goodness, rng) * (-1.0 if gain else 1.0)
-        spread = float(boot.std(ddof=1))
-        upper, below, above = np.quantile(boot, [1 - alpha, (1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        lower, low, high = (2 * delta - float(q) for q in (upper, above, below))
-        if high - low <= slack:
-            no_pass = (
-                no_pass
-                or "resampling the cases does not move the difference; there is no spread to bound it by"
-            )
+        found = _drawn(before, after, delta, slack, goodness, alpha, rng)
+        if found.bounds.high - found.bounds.low <= slack:
+            no_pass = no_pass or _NO_SPREAD
+    else:
+        found = _Drawn(p_drop=1.0, p_gain=1.0, spread=0.0, bounds=Bounds(delta, delta, delta))
     return PairedEstimate(
         n=n,
         n_units=units,
         baseline=base,
         candidate=cand,
         delta=delta,
-        interval=Interval(low=low, high=high, level=LEVEL, method="paired bootstrap (basic)"),
-        lower=lower,
+        interval=Interval(
+            low=found.bounds.low, high=found.bounds.high, level=LEVEL, method="paired bootstrap (basic)"
+        ),
+        lower=found.bounds.lower,
         lower_method="paired bootstrap (basic)",
-        p_drop=p_drop,
-        p_gain=p_gain,
+        p_drop=found.p_drop,
+        p_gain=found.p_gain,
         test="paired approximate randomisation",
         n_regressed=regressed,
         n_fixed=fixed,
         discordance=(regressed + fixed) / n,
-        sd=spread * units**0.5,
+        sd=found.spread * units**0.5,
         no_pass_reason=no_pass,
         clustered=clustered,
     )
+
+
+def _drawn(
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    delta: float,
+    slack: float,
+    goodness: Aggregate,
+    alpha: float,
+    rng: np.random.Generator,
+) -> _Drawn:
+    """Swap and resample units of which some changed. Differences within `slack` are rounding."""
+    # Drawn with the worse side second whichever it is: the comparison the other way round is the mirror image.
+    gain = delta > 0
+    pairs = _distinct(after, before, rng) if gain else _distinct(before, after, rng)
+    swapped = _swapped(pairs, before.sum(axis=0) + after.sum(axis=0), goodness, rng)
+    p_drop, p_gain = mirrored_p_values(swapped, delta, slack)
+    boot = _resampled(pairs, goodness, rng) * (-1.0 if gain else 1.0)
+    upper, below, above = np.quantile(boot, [1 - alpha, (1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    bounds = Bounds(*(2 * delta - float(q) for q in (upper, above, below)))
+    return _Drawn(p_drop=p_drop, p_gain=p_gain, spread=float(boot.std(ddof=1)), bounds=bounds)
 
 
 def _aggregated(aggregate: Aggregate, sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from evalharness.core.estimates import Interval, PairedEstimate
 from evalharness.stats._inputs import (
+    LEVEL,
     MIN_CHANGED,
     checked_alpha,
     checked_pair,
@@ -32,10 +33,8 @@ from evalharness.stats.signflip import sign_flip
 from evalharness.stats.student import t_p_values, t_quantile
 from evalharness.stats.tango import tango_interval, tango_lower
 
-__all__ = ["LEVEL", "paired_cases", "paired_corpus"]
+__all__ = ["paired_cases", "paired_corpus"]
 
-LEVEL: Final = 0.95
-"""Level of every two-sided interval."""
 T_CASES: Final = 100
 """From this many cases on the mean's t test replaces the sign-flip."""
 T_CLUSTERS: Final = 20
