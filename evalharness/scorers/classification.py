@@ -16,14 +16,13 @@ from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored, Unscored
 from evalharness.scorers.choice import LabelReader, label_reader
-from evalharness.scorers.exact import BINARY, NO_TARGETS, RIGHT
+from evalharness.scorers.exact import BINARY, CORPUS, NO_TARGETS, RIGHT
 from evalharness.scorers.normalise import Normalise, by_name, shown, text_of, texts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_CORPUS: Final = Metric(direction="higher", unit="fraction", kind="corpus")
 _OTHER: Final = "(no label)"
 _MAX_LABEL: Final = 40  # characters, and words below: a longer answer is prose, and no label anyone uses
 _MAX_WORDS: Final = 4
@@ -121,7 +120,7 @@ def _right(gold: str) -> Scored:
 class _F1(_Classifier):
     @property
     def metric(self) -> Metric:
-        return _CORPUS
+        return CORPUS
 
     def score(self, case: Case, response: Response) -> Score:
         judged = self._judge(case, response.text)

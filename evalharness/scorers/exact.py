@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,11 +12,12 @@ from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored, Unscored
 from evalharness.scorers._json import BadJSON, equal, parse
 from evalharness.scorers._patterns import Pattern
-from evalharness.scorers.normalise import Normalise, by_name, flag, text_of, texts
+from evalharness.scorers.normalise import Normalise, by_name, flag, text_of, texts, written
 
 RIGHT: Final = Scored(1.0)
 WRONG: Final = Scored(0.0)
 BINARY: Final = Metric(direction="higher", unit="fraction", kind="binary")
+CORPUS: Final = Metric(direction="higher", unit="fraction", kind="corpus")
 NO_TARGETS: Final = Unscored("the case has no target")
 
 
@@ -114,7 +114,7 @@ class Contains:
         output = normalise(response.text)
         missing: list[str] = []
         for target in wanted:
-            text = target if isinstance(target, str) else _as_text(target)
+            text = written(target)
             needle = _prepared(normalise, text)
             if needle and (_has_word(output, needle) if self.whole_words else needle in output):
                 if not self.all:
@@ -124,10 +124,6 @@ class Contains:
         if self.all and not missing:
             return RIGHT
         return Scored(0.0, detail={"missing": missing}) if self.all else WRONG
-
-
-def _as_text(target: Any) -> str:
-    return json.dumps(target, ensure_ascii=False) if isinstance(target, dict | list) else text_of(target)
 
 
 def _has_word(text: str, word: str) -> bool:

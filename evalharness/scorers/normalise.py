@@ -6,6 +6,7 @@ A text that is not blank never becomes empty: a target "A" under "squad" (where 
 
 from __future__ import annotations
 
+import json
 import re
 import string
 import unicodedata
@@ -83,6 +84,11 @@ def text_of(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
+
+
+def written(target: Any) -> str:
+    """A target as an answer would write it: an object or a list as JSON, the rest as `text_of`."""
+    return json.dumps(target, ensure_ascii=False) if isinstance(target, dict | list) else text_of(target)
 
 
 def texts(name: str, values: object) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ has them; the tests hold them equal to the libraries `rouge-score` and `sacreble
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -17,22 +16,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored
-from evalharness.scorers.exact import NO_TARGETS
-from evalharness.scorers.normalise import text_of
+from evalharness.scorers.exact import CORPUS, NO_TARGETS
+from evalharness.scorers.normalise import written
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 _BOUNDED: Final = Metric(direction="higher", unit="fraction", kind="bounded")
-_CORPUS: Final = Metric(direction="higher", unit="fraction", kind="corpus")
 _NOT_ROUGE: Final = re.compile(r"[^a-z0-9]+")
-
-
-def _references(case: Case) -> list[str]:
-    return [
-        json.dumps(t, ensure_ascii=False) if isinstance(t, dict | list) else text_of(t) for t in case.targets
-    ]
 
 
 def rouge_tokens(text: str) -> list[str]:
@@ -82,7 +74,7 @@ class RougeL:
             return NO_TARGETS
         output = rouge_tokens(response.text)
         best = 0.0
-        for reference in map(rouge_tokens, _references(case)):
+        for reference in (rouge_tokens(written(target)) for target in case.targets):
             common = lcs_length(output, reference)
             if common:
                 best = max(best, 2 * common / (len(output) + len(reference)))
@@ -130,7 +122,7 @@ class Bleu:
 
     @property
     def metric(self) -> Metric:
-        return _CORPUS
+        return CORPUS
 
     def score(self, case: Case, response: Response) -> Score:
         return _bleu(case, response.text) if case.targets else NO_TARGETS
@@ -167,7 +159,7 @@ class Bleu:
 
 def _bleu(case: Case, text: str) -> Scored:
     output = bleu_tokens(text)
-    references = [bleu_tokens(reference) for reference in _references(case)]
+    references = [bleu_tokens(written(target)) for target in case.targets]
     length = len(output)
     stats: dict[str, float] = {}
     logs: list[float] = []
@@ -214,7 +206,7 @@ class Chrf:
 
     @property
     def metric(self) -> Metric:
-        return _CORPUS
+        return CORPUS
 
     def score(self, case: Case, response: Response) -> Score:
         return _chrf(case, response.text) if case.targets else NO_TARGETS
@@ -248,7 +240,7 @@ class Chrf:
 def _chrf(case: Case, text: str) -> Scored:
     output = "".join(text.split())
     best: tuple[float, dict[str, float]] | None = None
-    for reference in ("".join(reference.split()) for reference in _references(case)):
+    for reference in ("".join(written(target).split()) for target in case.targets):
         counts = [_chrf_order(output, reference, n) for n in _CHRF_ORDERS]
         value = _chrf_value(counts)
         if best is None or value > best[0]:

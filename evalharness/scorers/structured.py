@@ -11,7 +11,7 @@ from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored, Unscored
 from evalharness.scorers._json import BadJSON, equal, extract
-from evalharness.scorers.exact import BINARY, NO_TARGETS, RIGHT
+from evalharness.scorers.exact import BINARY, CORPUS, NO_TARGETS, RIGHT
 from evalharness.scorers.normalise import Normalise, by_name, one_of, shown, texts
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ class FieldF1(_Fields):
 
     @property
     def metric(self) -> Metric:
-        return Metric(direction="higher", unit="fraction", kind="corpus")
+        return CORPUS
 
     def score(self, case: Case, response: Response) -> Score:
         targets = self._targets(case)
