@@ -25,6 +25,7 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.protocols import Request
 from evalharness.errors import CallError, Problem, SpecError
 from evalharness.store.files import atomic_writer
+from evalharness.store.records import response_to_row
 
 MAX_PROBLEMS: Final = 50
 MAX_REPEATS: Final = 1000
@@ -131,19 +132,7 @@ def _row(attempt: Attempt) -> dict[str, Any]:
     outcome = attempt.outcome
     if isinstance(outcome, Failure):
         return row | {"output": None, "error": f"{outcome.kind}: {outcome.message}"}
-    row["output"] = outcome.text
-    if outcome.contexts:
-        row["contexts"] = list(outcome.contexts)
-    if outcome.scores:
-        row["scores"] = dict(outcome.scores)
-    if outcome.usage is not None:
-        tokens = {"input_tokens": outcome.usage.input_tokens, "output_tokens": outcome.usage.output_tokens}
-        row["usage"] = tokens
-    for name in ("latency_ms", "model", "finish_reason"):
-        value = getattr(outcome, name)
-        if value is not None:
-            row[name] = value
-    return row
+    return row | response_to_row(outcome)
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
