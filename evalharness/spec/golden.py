@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from evalharness.spec.golden_sets import CARD, CASES, lock_problems, read_folder
 from evalharness.spec.models import CardFile
 from evalharness.spec.near import near_duplicates
 from evalharness.spec.reader import parse_yaml, raise_problems
+from evalharness.store.files import atomic_writer
 
 Level = Literal["error", "warning", "info"]
 
@@ -115,7 +115,10 @@ def lock_golden_set(path: Path, *, paths: PathPolicy) -> str:
             [Problem("the lock's two keys are not on lines of their own", document.shown, hint=hint)]
         )
     if after != before:
-        _replace(file, after, document.shown)
+        with atomic_writer(file) as stream:
+            # the card is the user's file: who may read it is not for the umask to say
+            os.fchmod(stream.fileno(), file.stat().st_mode)
+            stream.write(after)
     return folder.digest
 
 
@@ -128,21 +131,6 @@ def _set_line(text: str, key: str, value: str) -> str:
     if text and not text.endswith("\n"):
         text += end
     return f"{text}{key}: {value}{end}"
-
-
-def _replace(path: Path, text: str, shown: str) -> None:
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode("utf-8"))
-            os.chmod(name, path.stat().st_mode)
-            os.replace(name, path)
-        except OSError:
-            os.unlink(name)
-            raise
-    except OSError as error:
-        raise StoreError(f"{shown} cannot be written: {error.strerror or error}") from error
 
 
 def _of_problem(problem: Problem) -> Finding:

@@ -228,6 +228,14 @@ def test_lock_writes_two_lines_and_keeps_the_rest(project: Project) -> None:
     assert card_text(project) == before
 
 
+def test_lock_leaves_who_may_read_the_card_as_it_was(project: Project) -> None:
+    card = project.root / "set" / "card.yaml"
+    card.chmod(0o640)
+    lock(project)
+    assert card.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in card.parent.iterdir()) == ["card.yaml", "cases.jsonl"]
+
+
 def test_changed_cases_under_a_lock_are_refused(project: Project, failing: Failing) -> None:
     lock(project)
     project.cases([{"id": "a", "input": "one", "target": "changed"}])
