@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from evalharness.core.attempts import Attempt, Failure, Response
 from evalharness.core.candidates import Candidate
 from evalharness.core.runs import AttemptKey, Run
@@ -149,6 +147,8 @@ def totals(attempts: Mapping[str, Mapping[AttemptKey, Attempt]], candidate: Cand
         if candidate.price is not None:
             found["cost_usd"] = round(cost_usd(candidate.price, tokens_in, tokens_out), 6)
     if latencies:
+        import numpy as np
+
         p50, p95 = np.quantile(latencies, [0.5, 0.95])
         found |= {"latency_p50_ms": round(float(p50), 1), "latency_p95_ms": round(float(p95), 1)}
     return found

@@ -13,9 +13,7 @@ import sys
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from evalharness.core.attempts import Attempt, Response
 from evalharness.core.candidates import Candidate
@@ -46,6 +44,9 @@ from evalharness.store.folder import (
 from evalharness.store.journal import NAME as JOURNAL
 from evalharness.store.journal import Journal, Recovered, read_journal
 from evalharness.store.records import attempt_from_row
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _T = TypeVar("_T")
 _PROVIDER_NEEDS = ("name", "version", "recorded", "cacheable", "open", "complete", "close")
@@ -425,11 +426,12 @@ def _unknown_ids(provider: Provider, suite: Suite) -> list[str]:
     unknown = sorted(ids() - known)
     if unknown:
         shown = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
-        found.append(
-            f"{len(unknown)} recorded ids are in no golden set of suite {suite.name} and are not used: {shown}"
-        )
+        counted = "1 recorded id is" if len(unknown) == 1 else f"{len(unknown)} recorded ids are"
+        found.append(f"{counted} in no golden set of suite {suite.name} and not used: {shown}")
     return found
 
 
 def _rng(how: Collecting, plan: Plan) -> np.random.Generator:
+    import numpy as np
+
     return np.random.default_rng([how.seed, int(plan.digest[-8:], 16)])

@@ -6,15 +6,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from evalharness.core.attempts import Attempt, Failure, FailureKind, Response
 from evalharness.core.candidates import Limits, Price
 from evalharness.core.protocols import Provider, Request
 from evalharness.engine.throttle import Throttle
 from evalharness.errors import BudgetError, CallError, EvalHarnessError, ProviderError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _FIRST_DELAY_S: Final = 0.5
 _LONGEST_DELAY_S: Final = 30.0
@@ -185,7 +186,7 @@ class Execution:
             return
         raise ProviderError(
             f"not one of {asked} calls got an answer ({_counted(failures)}); last: {self._last_failure}; "
-            "what was collected before is kept; check the endpoint and run the same command again"
+            "what was collected before is kept; mend the cause and run the same command again"
         )
 
     async def _read(self, requests: Sequence[Request]) -> None:

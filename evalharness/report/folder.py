@@ -8,10 +8,6 @@ from typing import Any, Final
 
 from evalharness.core.verdicts import Verdict
 from evalharness.errors import StoreError, UsageError
-from evalharness.report.comparison_json import comparison_json
-from evalharness.report.html import render_html
-from evalharness.report.junit import render_junit
-from evalharness.report.markdown import render_markdown
 from evalharness.store.files import explain, read_json, write_json, write_text
 
 FILES: Final = ("comparison.json", "report.html", "summary.md", "junit.xml")
@@ -33,6 +29,12 @@ def write_report(verdict: Verdict, directory: Path) -> dict[str, Path]:
     Raises:
         StoreError: a file cannot be written; says which, why, and what to do.
     """
+    # Imported here: every command sees this module, and only those that write a report need a template engine.
+    from evalharness.report.comparison_json import comparison_json
+    from evalharness.report.html import render_html
+    from evalharness.report.junit import render_junit
+    from evalharness.report.markdown import render_markdown
+
     paths = {}
     for name, render in zip(
         FILES, (comparison_json, render_html, render_markdown, render_junit), strict=True

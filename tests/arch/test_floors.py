@@ -172,6 +172,29 @@ def test_start_up_loads_nothing_heavy(code: str, most: int) -> None:
     assert len(modules_loaded) <= most
 
 
+@pytest.mark.parametrize(
+    ("verb", "unused"),
+    [
+        ("validate base.yaml candidate.yaml", ("numpy", "scipy", "rich", "openai", "anthropic", "torch")),
+        (
+            "compare base.yaml candidate.yaml",
+            ("scipy.stats", "openai", "anthropic", "aiohttp", "torch", "pandas"),
+        ),
+    ],
+)
+def test_a_verb_on_recordings_loads_only_what_it_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, unused: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    modules_loaded = loaded(
+        "import contextlib, io\nfrom evalharness.cli.main import run\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        f"    assert run(['init', '.']) == 0 and run({verb.split()!r}) in (0, 1)"
+    )
+    assert "evalharness.api" in modules_loaded
+    assert not [name for name in unused if name in modules_loaded]
+
+
 def test_statistics_need_numpy_and_scipy_special_only() -> None:
     modules_loaded = loaded(
         "import evalharness.stats.paired, evalharness.stats.power, evalharness.stats.multiplicity"
