@@ -81,6 +81,7 @@ def compare_runs(
                 pairs[frame.metric_id] = frame.paired
                 metrics.append(_whole(frame))
                 slices.extend(_slices(frame, told))
+        told.extend(_floor_warnings(metrics, scorers))
         told.extend(_side_warnings(baseline, candidate))
         told.extend(unguarded_critical(suite, scorers))
         told.extend(unanswered_critical(suite, pairs, scorers))
@@ -308,6 +309,22 @@ def _pick(labels: Sequence[str] | None, index: Any) -> list[str] | None:
 def _rng(seed: int, metric_id: str, of: Slice | None) -> np.random.Generator:
     name = metric_id if of is None else f"{metric_id}\0{of}"
     return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")])
+
+
+def _floor_warnings(metrics: Sequence[MetricComparison], scorers: Mapping[str, Scorer]) -> list[str]:
+    """Gated metrics whose baseline is as bad as can be: they cannot fall, so their pass says nothing."""
+    found = []
+    for m in metrics:
+        worst = scorers[m.id].metric.worst
+        if not m.gated or m.estimate is None or worst is None:
+            continue
+        own = m.estimate.baseline if m.direction == "higher" else -m.estimate.baseline
+        if own == worst:
+            found.append(
+                f"{m.id}: the baseline has the worst value on every case, so no drop could ever be seen; "
+                "check that this metric and its prompt fit the golden set"
+            )
+    return found
 
 
 def _side_warnings(baseline: Run, candidate: Run) -> list[str]:

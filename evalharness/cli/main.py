@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the design's code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_streams()
+    # a cancelled CI job sends SIGTERM: end as Ctrl-C does, tidily and with a word
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = run(arguments)
     _settle_streams()
     sys.exit(code)

@@ -275,3 +275,13 @@ def test_what_a_comparison_took_lies_beside_it_and_not_in_it(project: Project) -
     assert manifest["candidate"]["run_id"] == found["candidate"]["run_id"]
     assert manifest["candidate"]["facts"]["calls"] == 0 and "environment" in manifest["baseline"]
     assert "environment" not in json.dumps(found)
+
+
+def test_a_baseline_that_cannot_fall_is_said(project: Project) -> None:
+    project.binary(200, 0, 0)
+    rows = [json.loads(line) for line in (project.root / "base.jsonl").read_text().splitlines()]
+    project.rows("base.jsonl", [{**row, "output": "wrong"} for row in rows])
+    _, found = project.compare(check=0)
+    assert any("no drop could ever be seen" in w for w in found["warnings"])
+    project.binary(200, 0, 0)
+    assert not any("no drop could ever be seen" in w for w in project.compare()[1]["warnings"])

@@ -130,11 +130,12 @@ def test_kill_9_costs_only_the_calls_under_way(work: Workplace) -> None:
     assert work.server.counters()["requests"] == 1
 
 
-def test_control_c_says_so_keeps_the_answers_and_resumes(work: Workplace) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "cancelled-job"])
+def test_an_interrupt_says_so_keeps_the_answers_and_resumes(work: Workplace, sent: signal.Signals) -> None:
     work.setup(60, "slow")
     process = work.start()
     work.wait_for(10, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     done = finish(process)
     assert done.code == 130
     assert "interrupted; what was collected is kept: the same command resumes" in done.err
