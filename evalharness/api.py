@@ -148,7 +148,9 @@ def run(
         The run and its folder.
 
     Raises:
-        SpecError, UsageError, ProviderError, StoreError.
+        SpecError: a file is wrong, or a prompt does not fit a case. UsageError: no suite is named, or the candidate
+            cannot be asked. ProviderError: the endpoint failed or a cap was reached; what was collected is kept.
+        StoreError: the run folder cannot be read or written.
     """
     use = settings or Settings()
     model = load_candidate(candidate, use)
@@ -157,7 +159,11 @@ def run(
 
 
 def write_outputs(run: Run, path: str | Path) -> None:
-    """Write the answers of a run in the format that `provider: replay` reads."""
+    """Write the answers of a run in the format that `provider: replay` reads.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
     from evalharness.providers.replay import write_outputs as write
 
     write(Path(path), [a for group in run.attempts.values() for a in group.values()])
@@ -175,7 +181,10 @@ def compare(
     Either side is a candidate file or a run folder. The verdict's `exit_code` is what the command line exits with.
 
     Raises:
-        InvalidComparisonError: there is no baseline. SpecError, UsageError, ProviderError, StoreError.
+        InvalidComparisonError: there is no baseline, or a stored run answered other golden sets than the suite's.
+        SpecError: files are wrong. UsageError: a side is neither of the two, no suite is named or two are, or a
+            candidate cannot be asked. ProviderError: the endpoint failed or a cap was reached; what was collected is
+            kept. StoreError: a run folder is damaged, or cannot be written.
     """
     use = settings or Settings()
     left, right = find_sides(baseline, candidate, use.around)
@@ -196,6 +205,9 @@ def compare_to(
 
     Returns:
         The verdict and the written files by name.
+
+    Raises:
+        UsageError: `out` holds something else than a report. StoreError: it cannot be written. And as `compare`.
     """
     use = settings or Settings()
     if out is not None:
@@ -220,7 +232,7 @@ def render(verdict: Verdict, out: str | Path) -> Mapping[str, Path]:
 
 
 def table(verdict: Verdict, *, width: int = 100, color: bool = False) -> str:
-    """The terminal table with the verdict and its reasons."""
+    """The terminal table with the verdict and its reasons; `width` in columns, at least 40."""
     from evalharness.report.terminal import render_terminal
 
     return render_terminal(verdict, width=width, color=color)
@@ -239,7 +251,7 @@ def rerender(
     """Render the reports of an earlier comparison again, from its stored runs and without a call.
 
     Raises:
-        StoreError: `folder` is not a report folder, or its runs are gone or were replaced.
+        StoreError: `folder` is not a report folder, or its runs are gone or were replaced. And as `compare`.
     """
     use = settings or Settings()
     manifest = read_report_manifest(Path(folder))
@@ -266,7 +278,8 @@ def rescore(folder: str | Path, *, suite: str | Path | None = None, settings: Se
     """Score the stored answers of a run again, with the suite as it is now and without a call, and store the result.
 
     Raises:
-        StoreError: not a run folder. InvalidComparisonError: the run answered other golden sets than the suite's.
+        StoreError: not a run folder, damaged, or it cannot be written. SpecError: the suite is wrong.
+        UsageError: no suite is named. InvalidComparisonError: the run answered other golden sets than the suite's.
     """
     use = settings or Settings()
     place = finished_run(folder)
@@ -280,7 +293,13 @@ def rescore(folder: str | Path, *, suite: str | Path | None = None, settings: Se
 def check_golden_set(
     path: str | Path, *, allow_small: bool = False, settings: Settings | None = None
 ) -> Sequence[Finding]:
-    """Everything doubtful about a golden set: size, duplicates, targets, slices, rotation, card, lock."""
+    """Everything doubtful about a golden set: size, duplicates, targets, slices, rotation, card, lock.
+
+    What is wrong with its files is among the findings, at level "error".
+
+    Raises:
+        SpecError: there is nothing at `path`.
+    """
     from evalharness.spec.golden import check_golden_set as check
 
     use = settings or Settings()
@@ -296,7 +315,8 @@ def lock_golden_set(path: str | Path, settings: Settings | None = None) -> str:
     """Write the digest of the cases into card.yaml; returns it.
 
     Raises:
-        SpecError: the cases changed and the version did not.
+        SpecError: the golden set is wrong, or its cases changed and its version did not.
+        StoreError: card.yaml cannot be written.
     """
     from evalharness.spec.golden import lock_golden_set as lock
 
@@ -313,7 +333,11 @@ def validate(paths: Sequence[str | Path], settings: Settings | None = None) -> l
 
 
 def json_schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of a file kind: candidate, suite, card, case, judge, outputs."""
+    """The JSON Schema of a file kind: candidate, suite, card, case, judge, outputs.
+
+    Raises:
+        KeyError: no such kind; `schema_kinds` lists them.
+    """
     from evalharness.spec.json_schema import json_schema as schema
 
     return schema(kind)
@@ -330,7 +354,7 @@ def scaffold(directory: str | Path) -> list[Path]:
     """Write a starter suite, golden set, judge and two candidates that run at once.
 
     Raises:
-        UsageError: something there would be overwritten.
+        UsageError: something there would be overwritten. StoreError: the folder cannot be written.
     """
     from evalharness.spec.scaffold import scaffold as write
 
@@ -338,7 +362,11 @@ def scaffold(directory: str | Path) -> list[Path]:
 
 
 def plugins() -> list[Entry]:
-    """Everything installed, built-in or not."""
+    """Everything installed, built-in or not.
+
+    Raises:
+        PluginError: two plugins claim one name.
+    """
     return default_registry().entries()
 
 
