@@ -181,7 +181,7 @@ def compare(
     Either side is a candidate file or a run folder. The verdict's `exit_code` is what the command line exits with.
 
     Raises:
-        InvalidComparisonError: there is no baseline, or a stored run answered other golden sets than the suite's.
+        InvalidComparisonError: there is no baseline. (Runs that cannot be compared give the outcome "invalid".)
         SpecError: files are wrong. UsageError: a side is neither of the two, no suite is named or two are, or a
             candidate cannot be asked. ProviderError: the endpoint failed or a cap was reached; what was collected is
             kept. StoreError: a run folder is damaged, or cannot be written.
