@@ -31,17 +31,8 @@ from evalharness.spec.reader import (
     read_yaml,
 )
 
-_NEEDED: Final = {
-    "targets": "target",
-    "choices": "choices",
-    "contexts": "contexts",
-    "relevant": "relevant",
-    "input": "input",
-    "messages": "messages",
-    "human": "human",
-    "cluster": "cluster",
-    "tags": "tags",
-}
+_WRITTEN_AS: Final = {"targets": "target"}
+"""Fields of a case that cases.jsonl calls otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +308,7 @@ class _Loader:
 
     def check_needs(self, loc: Loc, built: _Built, golden_set: GoldenSet) -> None:
         for attribute in built.scorer.needs:
-            field = _NEEDED.get(attribute, attribute)
+            field = _WRITTEN_AS.get(attribute, attribute)
             without = [case for case in golden_set.cases if not getattr(case, attribute, None)]
             if without:
                 named = ", ".join(f"{case.id} (line {case.line})" for case in without[:5])
