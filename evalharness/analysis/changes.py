@@ -11,7 +11,7 @@ from evalharness.core.cases import Case
 from evalharness.core.comparisons import CaseChange, CriticalFailure
 from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
-from evalharness.core.suites import MetricRule, Suite
+from evalharness.core.suites import Suite
 
 
 def case_keys(suite: Suite) -> dict[tuple[str, str], str]:
@@ -39,7 +39,7 @@ def case_changes(
         for spec in item.scorers:
             metric_id = f"{item.id}/{spec.id}"
             metric = scorers[metric_id].metric
-            gated = not suite.gate.metrics.get(metric_id, MetricRule()).advisory
+            gated = not suite.gate.rule(metric_id).advisory
             sign = 1.0 if metric.direction == "higher" else -1.0
             paired = pairs[metric_id]
             moved = (paired.candidate - paired.baseline).nonzero()[0]
@@ -153,8 +153,7 @@ def unanswered_critical(
 
 def _guards(suite: Suite, scorers: Mapping[str, Scorer], metric_id: str) -> bool:
     """Whether a metric can tell that a critical case broke: it is 0 or 1 for a case, and gated."""
-    advisory = suite.gate.metrics.get(metric_id, MetricRule()).advisory
-    return scorers[metric_id].metric.kind == "binary" and not advisory
+    return scorers[metric_id].metric.kind == "binary" and not suite.gate.rule(metric_id).advisory
 
 
 def unguarded_critical(suite: Suite, scorers: Mapping[str, Scorer]) -> list[str]:

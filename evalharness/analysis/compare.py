@@ -144,7 +144,7 @@ def _frame(
         eval_id=item.id,
         scorer_id=scorer_id,
         scorer=scorer,
-        rule=suite.gate.metrics.get(metric_id, MetricRule()),
+        rule=suite.gate.rule(metric_id),
         suite=suite,
         paired=pair(item.golden_set, metric_id, scorer, baseline, candidate),
         seed=seed,

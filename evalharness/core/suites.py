@@ -72,6 +72,10 @@ class GatePolicy:
     metrics: Mapping[str, MetricRule] = field(default_factory=lambda: _NOTHING)
     max_failures: float = 0.01
 
+    def rule(self, metric_id: str) -> MetricRule:
+        """What the suite says of a metric; a metric it does not name gates with the gate's margin."""
+        return self.metrics.get(metric_id, MetricRule())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:

@@ -103,8 +103,9 @@ def suite_warnings(suite: Suite) -> tuple[str, ...]:
 
 def nothing_gated(suite: Suite) -> bool:
     """Whether every metric is advisory, so that a comparison could only end as invalid."""
-    ids = [f"{item.id}/{spec.id}" for item in suite.evals for spec in item.scorers]
-    return all((rule := suite.gate.metrics.get(name)) is not None and rule.advisory for name in ids)
+    return all(
+        suite.gate.rule(f"{item.id}/{spec.id}").advisory for item in suite.evals for spec in item.scorers
+    )
 
 
 class _Loader:
