@@ -20,9 +20,7 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.protocols import Provider, Request
 from evalharness.core.runs import AttemptKey, Run
 from evalharness.core.suites import Suite
-from evalharness.engine.build import build_run as build_run
-from evalharness.engine.build import plugin_rows, scorer_names, totals
-from evalharness.engine.build import rescore_folder as rescore_folder
+from evalharness.engine.build import build_run, plugin_rows, scorer_names, totals
 from evalharness.engine.execute import Execution
 from evalharness.engine.plan import Plan, cache_key, make_plan
 from evalharness.engine.progress import Progress, Silent

@@ -17,7 +17,7 @@ from evalharness.core.attempts import Response, Usage
 from evalharness.core.candidates import Price, Prompt
 from evalharness.core.protocols import Request
 from evalharness.core.scores import Scored, Unscored
-from evalharness.engine.collect import rescore_folder
+from evalharness.engine.build import rescore_folder
 from evalharness.errors import (
     BudgetError,
     CallError,
