@@ -31,7 +31,14 @@ from evalharness.engine.collect import Collecting, collect
 from evalharness.engine.progress import Progress as Progress
 from evalharness.engine.progress import Silent as Silent
 from evalharness.engine.scoring import build_scorers
-from evalharness.engine.sides import Around, Side, choose_suite, find_sides, finished_run, suite_of
+from evalharness.engine.sides import (
+    SideSource,
+    Surroundings,
+    choose_suite,
+    find_sides,
+    finished_run,
+    suite_of,
+)
 from evalharness.errors import Problem, StoreError
 from evalharness.plugins import Entry, Registry, default_registry
 from evalharness.report.folder import about_run, clear_report, read_report_manifest, write_report_manifest
@@ -87,7 +94,7 @@ class Settings:
         return PathPolicy(cwd=self.cwd, allow=self.allow)
 
     @property
-    def around(self) -> Around:
+    def surroundings(self) -> Surroundings:
         """What the engine needs to know of all this."""
         how = Collecting(
             store=Store(self.store if self.store is not None else self.cwd / ".evalharness"),
@@ -97,7 +104,7 @@ class Settings:
             version=version(),
             progress=self.progress,
         )
-        return Around(paths=self.paths, registry=self.registry, how=how)
+        return Surroundings(paths=self.paths, registry=self.registry, how=how)
 
 
 def load_suite(path: str | Path, settings: Settings | None = None) -> Suite:
@@ -154,8 +161,8 @@ def run(
     """
     use = settings or Settings()
     model = load_candidate(candidate, use)
-    chosen = choose_suite([model.suite_path], suite, use.around)
-    return collect(chosen, model, use.registry, use.around.how)
+    chosen = choose_suite([model.suite_path], suite, use.surroundings)
+    return collect(chosen, model, use.registry, use.surroundings.how)
 
 
 def write_outputs(run: Run, path: str | Path) -> None:
@@ -187,7 +194,7 @@ def compare(
             kept. StoreError: a run folder is damaged, or cannot be written.
     """
     use = settings or Settings()
-    left, right = find_sides(baseline, candidate, use.around)
+    left, right = find_sides(baseline, candidate, use.surroundings)
     return _compare(left, right, suite, use).verdict
 
 
@@ -212,7 +219,7 @@ def compare_to(
     use = settings or Settings()
     if out is not None:
         clear_report(Path(out))
-    left, right = find_sides(baseline, candidate, use.around)
+    left, right = find_sides(baseline, candidate, use.surroundings)
     names = f"{slug(left.name)}-vs-{slug(right.name)}"
     folder = Path(out) if out is not None else use.cwd / "reports" / names
     clear_report(folder)
@@ -269,7 +276,7 @@ def rerender(
         runs.append(run_folder)
     again = replace(use, seed=manifest["seed"])
     confirming = use.cwd / manifest["critical"] if manifest.get("critical") else None
-    left, right = find_sides(runs[0], runs[1], again.around)
+    left, right = find_sides(runs[0], runs[1], again.surroundings)
     found = _compare(left, right, manifest["suite"], again, confirming)
     return found.verdict, _written(found, Path(out) if out is not None else Path(folder), again)
 
@@ -283,7 +290,7 @@ def rescore(folder: str | Path, *, suite: str | Path | None = None, settings: Se
     """
     use = settings or Settings()
     place = finished_run(folder)
-    chosen = choose_suite([suite_of(place, use.paths)], suite, use.around)
+    chosen = choose_suite([suite_of(place, use.paths)], suite, use.surroundings)
     with locked(place, lambda: use.progress.note(f"waiting for another process on {place}")):
         scored = rescore_folder(place, chosen, use.registry)
         save_scores(place, scored)
@@ -397,7 +404,11 @@ class _Compared:
 
 
 def _compare(
-    left: Side, right: Side, suite: str | Path | None, use: Settings, confirming: Path | None = None
+    left: SideSource,
+    right: SideSource,
+    suite: str | Path | None,
+    use: Settings,
+    confirming: Path | None = None,
 ) -> _Compared:
     """Obtain both runs, compare, confirm critical failures, decide.
 
@@ -407,11 +418,11 @@ def _compare(
     from evalharness.analysis.confirm import confirm
     from evalharness.gate.decide import decide
 
-    chosen = choose_suite([left.suite_path, right.suite_path], suite, use.around)
-    first, first_folder = left.obtain(chosen, use.around)
+    chosen = choose_suite([left.suite_path, right.suite_path], suite, use.surroundings)
+    first, first_folder = left.obtain(chosen, use.surroundings)
     # read at once: the other side may be stored in the same folder
     about_first = about_run(read_manifest(first_folder), use.paths.show(first_folder))
-    second, second_folder = right.obtain(chosen, use.around)
+    second, second_folder = right.obtain(chosen, use.surroundings)
     scorers = build_scorers(chosen, use.registry)
     comparison = compare_runs(chosen, first, second, scorers, seed=use.seed, warnings=suite_warnings(chosen))
     again: Path | None = None
@@ -438,7 +449,7 @@ def _ask_critical_again(
     if candidate is None or use.registry.load("providers", candidate.provider).recorded:
         return None
     again = replace(candidate, name=f"{candidate.name}-critical", repeats=CONFIRM_REPEATS)
-    return collect(critical_subset(suite, comparison.critical), again, use.registry, use.around.how)[1]
+    return collect(critical_subset(suite, comparison.critical), again, use.registry, use.surroundings.how)[1]
 
 
 def _written(found: _Compared, folder: Path, use: Settings) -> Mapping[str, Path]:

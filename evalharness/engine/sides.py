@@ -21,7 +21,7 @@ from evalharness.store.journal import NAME as JOURNAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
+class Surroundings:
     """What finding and running a side needs to know of its surroundings."""
 
     paths: PathPolicy
@@ -30,7 +30,7 @@ class Around:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class SideSource:
     """One side of a comparison before it is run: a stored run (`folder`) or a candidate to ask (`model`)."""
 
     name: str
@@ -38,41 +38,43 @@ class Side:
     folder: Path | None = None
     model: Candidate | None = None
 
-    def obtain(self, suite: Suite, around: Around) -> tuple[Run, Path]:
+    def obtain(self, suite: Suite, surroundings: Surroundings) -> tuple[Run, Path]:
         """The run of this side on `suite`, and its folder.
 
         Raises:
             ProviderError, StoreError, UsageError: as `collect` and `load_run` do.
         """
         if self.model is not None:
-            return collect(suite, self.model, around.registry, around.how)
+            return collect(suite, self.model, surroundings.registry, surroundings.how)
         assert self.folder is not None
-        return _as_scored_by(suite, self.folder, around.registry), self.folder
+        return _as_scored_by(suite, self.folder, surroundings.registry), self.folder
 
 
-def find_sides(baseline: str | Path, candidate: str | Path, around: Around) -> tuple[Side, Side]:
+def find_sides(
+    baseline: str | Path, candidate: str | Path, surroundings: Surroundings
+) -> tuple[SideSource, SideSource]:
     """Both sides, with the problems of both files told at once.
 
     Raises:
         InvalidComparisonError: there is no such baseline. SpecError, StoreError, UsageError: a side is not usable.
     """
     problems: list[Problem] = []
-    found: list[Side] = []
+    found: list[SideSource] = []
     for role, given in (("baseline", baseline), ("candidate", candidate)):
         try:
-            found.append(_side(role, given, around))
+            found.append(_side(role, given, surroundings))
         except SpecError as error:
             problems.extend(error.problems)
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))
-    refuse_replacing(found[0], found[1], around)
-    refuse_replacing(found[1], found[0], around)
+    refuse_replacing(found[0], found[1], surroundings)
+    refuse_replacing(found[1], found[0], surroundings)
     return found[0], found[1]
 
 
-def _side(role: str, given: str | Path, around: Around) -> Side:
+def _side(role: str, given: str | Path, surroundings: Surroundings) -> SideSource:
     try:
-        path = around.paths.argument(str(given))
+        path = surroundings.paths.argument(str(given))
     except SpecError as error:
         if role == "baseline":
             raise InvalidComparisonError(
@@ -82,18 +84,18 @@ def _side(role: str, given: str | Path, around: Around) -> Side:
         raise
     if path.is_dir():
         folder = finished_run(path)
-        return Side(
-            name=read_manifest(folder)["name"], suite_path=suite_of(folder, around.paths), folder=folder
+        return SideSource(
+            name=read_manifest(folder)["name"], suite_path=suite_of(folder, surroundings.paths), folder=folder
         )
     if path.suffix not in (".yaml", ".yml"):
         raise UsageError(
             f"{given}: not something to compare; give a candidate .yaml or a run folder (with a manifest.json)"
         )
-    model = load_candidate(path, paths=around.paths, registry=around.registry)
-    return Side(name=model.name, suite_path=model.suite_path, model=model)
+    model = load_candidate(path, paths=surroundings.paths, registry=surroundings.registry)
+    return SideSource(name=model.name, suite_path=model.suite_path, model=model)
 
 
-def refuse_replacing(stored: Side, asked: Side, around: Around) -> None:
+def refuse_replacing(stored: SideSource, asked: SideSource, surroundings: Surroundings) -> None:
     """Refuse a comparison whose new answers would be stored over the run they are compared with.
 
     So it would be where the plan does not tell the two apart: the user's own code under one name, or --fresh. The next
@@ -103,19 +105,20 @@ def refuse_replacing(stored: Side, asked: Side, around: Around) -> None:
         UsageError: says what to rename.
     """
     folder, model = stored.folder, asked.model
-    runs = around.how.store.root / "runs"
+    runs = surroundings.how.store.root / "runs"
     if folder is None or model is None or folder.parent.resolve() != runs.resolve():
         return
-    provider = around.registry.load("providers", model.provider)
-    told_apart = provider.recorded or (provider.cacheable and not around.how.fresh)
+    provider = surroundings.registry.load("providers", model.provider)
+    told_apart = provider.recorded or (provider.cacheable and not surroundings.how.fresh)
     same = (
         folder.name.startswith(f"{slug(model.name)}-")
         and read_manifest(folder)["candidate"]["digest"] == model.digest
     )
     if same and not told_apart:
         raise UsageError(
-            f"{model.path}: its answers would replace the run they are compared with ({around.paths.show(folder)}): "
-            "same name, same settings; give this version another `name`, or copy that folder out of the store first"
+            f"{model.path}: its answers would replace the run they are compared with "
+            f"({surroundings.paths.show(folder)}): same name, same settings; give this version another `name`, or copy "
+            "that folder out of the store first"
         )
 
 
@@ -147,24 +150,26 @@ def suite_of(folder: Path, paths: PathPolicy) -> str | None:
     return str(paths.cwd / path) if path else None
 
 
-def choose_suite(named: Sequence[str | None], given: str | Path | None, around: Around) -> Suite:
+def choose_suite(named: Sequence[str | None], given: str | Path | None, surroundings: Surroundings) -> Suite:
     """The one suite to use: `given` (`--suite`), else what the sides name, which must agree.
 
     Raises:
         UsageError: none is named, or two. SpecError: the suite's files are wrong.
     """
     if given is not None:
-        path = around.paths.argument(str(given))
-        return load_suite(path, paths=around.paths, registry=around.registry)
+        path = surroundings.paths.argument(str(given))
+        return load_suite(path, paths=surroundings.paths, registry=surroundings.registry)
     paths = list(dict.fromkeys(str(Path(name).resolve()) for name in named if name is not None))
     if not paths:
         raise UsageError(
             "no suite is named; add `suite: suites/NAME.yaml` to the candidate file or give --suite"
         )
     if len(paths) > 1:
-        shown = " and ".join(around.paths.show(Path(p)) for p in paths)
+        shown = " and ".join(surroundings.paths.show(Path(p)) for p in paths)
         raise UsageError(f"the two sides name different suites ({shown}); choose one with --suite")
-    return load_suite(around.paths.argument(paths[0]), paths=around.paths, registry=around.registry)
+    return load_suite(
+        surroundings.paths.argument(paths[0]), paths=surroundings.paths, registry=surroundings.registry
+    )
 
 
 def _as_scored_by(suite: Suite, folder: Path, registry: Registry) -> Run:
