@@ -217,12 +217,13 @@ def compare_to(
         UsageError: `out` holds something else than a report. StoreError: it cannot be written. And as `compare`.
     """
     use = settings or Settings()
-    if out is not None:
-        clear_report(Path(out))
+    folder = Path(out) if out is not None else None
+    if folder is not None:  # before anything can fail; without `out` the folder is known once the sides are
+        clear_report(folder)
     left, right = find_sides(baseline, candidate, use.surroundings)
-    names = f"{slug(left.name)}-vs-{slug(right.name)}"
-    folder = Path(out) if out is not None else use.cwd / "reports" / names
-    clear_report(folder)
+    if folder is None:
+        folder = use.cwd / "reports" / f"{slug(left.name)}-vs-{slug(right.name)}"
+        clear_report(folder)
     found = _compare(left, right, suite, use)
     return found.verdict, _written(found, folder, use)
 
@@ -278,7 +279,9 @@ def rerender(
     confirming = use.cwd / manifest["critical"] if manifest.get("critical") else None
     left, right = find_sides(runs[0], runs[1], again.surroundings)
     found = _compare(left, right, manifest["suite"], again, confirming)
-    return found.verdict, _written(found, Path(out) if out is not None else Path(folder), again)
+    target = Path(out) if out is not None else Path(folder)
+    clear_report(target)  # refuses a folder that holds something else, a run for one
+    return found.verdict, _written(found, target, again)
 
 
 def rescore(folder: str | Path, *, suite: str | Path | None = None, settings: Settings | None = None) -> Run:

@@ -265,6 +265,8 @@ def test_out_never_touches_a_folder_that_is_not_a_report(project: Project) -> No
     folder = json.loads(project.run("run", "base.yaml", "--json", check=0).out)["folder"]
     before = (project.root / folder / "manifest.json").read_bytes()
     assert "--out" in project.run("compare", "base.yaml", "cand.yaml", "--out", folder, check=2).err
+    project.compare()
+    assert "--out" in project.run("report", "out", "--out", folder, check=2).err
     assert (project.root / folder / "manifest.json").read_bytes() == before
 
 
