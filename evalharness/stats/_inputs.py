@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVEL: Final = 0.95
-"""Level of every two-sided interval."""
+"""Level of a two-sided interval where none is asked for."""
+SMALLEST_ALPHA: Final = 1e-12
+"""Smaller levels are lost in 1 − alpha; the earliest of many looks spends more than this."""
+DRAWS_BEYOND: Final = 10
+"""A quantile is read from resamples only where at least this many of them are expected beyond it."""
 MIN_CHANGED: Final = 10
 """Fewer changed units than this carry no bound worth a PASS (see docs on how the gate decides)."""
 MIN_CLUSTERS: Final = 8
@@ -47,9 +51,29 @@ def checked_pair(
 
 
 def checked_alpha(alpha: float) -> None:
-    """Raise ValueError unless 0 < alpha < 0.5."""
+    """Raise ValueError unless 0 < alpha < 0.5, and not so small that 1 − alpha loses it."""
     if not 0.0 < alpha < 0.5:
         raise ValueError(f"alpha must lie between 0 and 0.5, got {alpha}")
+    if alpha < SMALLEST_ALPHA:
+        raise ValueError(f"alpha must be at least {SMALLEST_ALPHA:g}, got {alpha}")
+
+
+def checked_level(level: float) -> None:
+    """Raise ValueError unless 0 < level < 1, and not so near 1 that (1 − level)/2 loses it."""
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"the level of an interval must lie between 0 and 1, got {level}")
+    if 1.0 - level < 2 * SMALLEST_ALPHA:
+        raise ValueError(f"the level of an interval must be at most 1 - {2 * SMALLEST_ALPHA:g}, got {level}")
+
+
+def carried(tail: float, draws: int) -> bool:
+    """Whether `draws` resamples carry a quantile with `tail` of the probability beyond it, in (0, 0.5]."""
+    return tail * draws >= DRAWS_BEYOND * (1 - 1e-9)
+
+
+def too_strict(alpha: float, draws: int) -> str:
+    """Why a bound from `draws` resamples must not give a PASS at this alpha."""
+    return f"no bound at alpha {alpha:.2g}: {draws:,} resamples carry one down to {DRAWS_BEYOND / draws:.2g}"
 
 
 def cluster_codes(clusters: Sequence[str], cases: int) -> NDArray[np.int64]:

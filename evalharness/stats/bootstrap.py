@@ -5,13 +5,17 @@ Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 12.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evalharness.stats._inputs import DRAWS_BEYOND
+
 DRAWS: Final = 2_000
+MAX_DRAWS: Final = 40_000
 _CHUNK_CELLS: Final = 250_000  # small enough to stay in cache, and measured the fastest
 _FULL_UNITS: Final = 5_000
 _BINS: Final = 512
@@ -51,6 +55,11 @@ def resampled_counts(
         )
 
 
+def draws_for(*tails: float) -> int:
+    """Resamples that carry quantiles with these tails, each in (0, 0.5]: 10 beyond each, 2,000 to 40,000 in all."""
+    return min(max(DRAWS, math.ceil(DRAWS_BEYOND / min(tails))), MAX_DRAWS)
+
+
 def bootstrap_t(
     differences: NDArray[np.float64],
     *,
@@ -72,7 +81,7 @@ def bootstrap_t(
         confidence: of the one-sided lower bound, in (0.5, 1).
         level: of the two-sided interval, in (0, 1).
         rng: source of the resamples.
-        draws: number of resamples.
+        draws: number of resamples; `draws_for` says how many the two levels need.
         full_units: up to this many units nothing is binned.
 
     Raises:

@@ -14,11 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalharness.core.estimates import Interval, PairedEstimate
-from evalharness.stats._inputs import LEVEL, checked_alpha, checked_pair, cluster_codes, too_few
+from evalharness.stats._inputs import (
+    LEVEL,
+    carried,
+    checked_alpha,
+    checked_level,
+    checked_pair,
+    cluster_codes,
+    too_few,
+    too_strict,
+)
 from evalharness.stats.bootstrap import DRAWS as BOOTSTRAP_DRAWS
 from evalharness.stats.bootstrap import Bounds, resampled_counts
 from evalharness.stats.signflip import DRAWS as FLIP_DRAWS
 from evalharness.stats.signflip import mirrored_p_values
+from evalharness.stats.student import normal_quantile
 
 MAX_UNITS: Final = 2_048
 """More distinct units than this are pooled at random into this many blocks, which are then swapped and resampled."""
@@ -56,6 +66,7 @@ def paired_corpus(
     sign: float,
     clusters: Sequence[str] | None,
     alpha: float,
+    level: float = LEVEL,
     rng: np.random.Generator,
 ) -> PairedEstimate:
     """Compare two runs on a metric computed from summed per-case statistics.
@@ -80,14 +91,17 @@ def paired_corpus(
         aggregate: maps sums of shape (..., k) to metric values of shape (...), finite for any sums it can meet.
         sign: +1 where higher is better, −1 where lower is.
         clusters: one label per case, or None.
-        alpha: level of the one-sided bound, in (0, 0.5).
+        alpha: level of the one-sided bound, in (0, 0.5). Below 0.005 the 2,000 resamples do not carry it: the
+            bound is then the normal one, and a PASS is refused.
+        level: of the two-sided interval, in (0, 1); the normal one above 0.99.
         rng: source of swaps, resamples and blocks.
 
     Raises:
-        ValueError: empty, mismatched or non-finite rows, labels that do not match, alpha or sign out of range, or an
-            `aggregate` that gives a wrong shape or a value that is not finite.
+        ValueError: empty, mismatched or non-finite rows, labels that do not match, alpha, level or sign out of
+            range, or an `aggregate` that gives a wrong shape or a value that is not finite.
     """
     checked_alpha(alpha)
+    checked_level(level)
     if sign not in (1, -1):
         raise ValueError(f"sign must be +1 (higher is better) or -1 (lower is better), got {sign}")
     before, after = checked_pair(baseline, candidate, dimensions=2)
@@ -109,7 +123,9 @@ def paired_corpus(
     no_pass = too_few(changed, units, clustered=clustered)
     if changed:
         slack = 1e-12 * max(abs(base), abs(cand))
-        found = _drawn(before, after, delta, slack, goodness, alpha, rng)
+        found = _drawn(before, after, delta, slack, goodness, alpha, level, rng)
+        if not carried(alpha, BOOTSTRAP_DRAWS):
+            no_pass = no_pass or too_strict(alpha, BOOTSTRAP_DRAWS)
         if found.bounds.high - found.bounds.low <= slack:
             no_pass = no_pass or _NO_SPREAD
     else:
@@ -121,10 +137,10 @@ def paired_corpus(
         candidate=cand,
         delta=delta,
         interval=Interval(
-            low=found.bounds.low, high=found.bounds.high, level=LEVEL, method="paired bootstrap (basic)"
+            low=found.bounds.low, high=found.bounds.high, level=level, method=_method((1 - level) / 2)
         ),
         lower=found.bounds.lower,
-        lower_method="paired bootstrap (basic)",
+        lower_method=_method(alpha),
         p_drop=found.p_drop,
         p_gain=found.p_gain,
         test="paired approximate randomisation",
@@ -144,6 +160,7 @@ def _drawn(
     slack: float,
     goodness: Aggregate,
     alpha: float,
+    level: float,
     rng: np.random.Generator,
 ) -> _Drawn:
     """Swap and resample units of which some changed. Differences within `slack` are rounding."""
@@ -153,9 +170,21 @@ def _drawn(
     swapped = _swapped(pairs, before.sum(axis=0) + after.sum(axis=0), goodness, rng)
     p_drop, p_gain = mirrored_p_values(swapped, delta, slack)
     boot = _resampled(pairs, goodness, rng) * (-1.0 if gain else 1.0)
-    upper, below, above = np.quantile(boot, [1 - alpha, (1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    bounds = Bounds(*(2 * delta - float(q) for q in (upper, above, below)))
-    return _Drawn(p_drop=p_drop, p_gain=p_gain, spread=float(boot.std(ddof=1)), bounds=bounds)
+    spread = float(boot.std(ddof=1))
+    tail = (1 - level) / 2
+    if carried(alpha, boot.size):
+        lower = 2 * delta - float(np.quantile(boot, 1 - alpha))
+    else:
+        lower = delta + normal_quantile(alpha) * spread
+    if carried(tail, boot.size):
+        low, high = (2 * delta - float(q) for q in np.quantile(boot, [1 - tail, tail]))
+    else:
+        low, high = delta + normal_quantile(tail) * spread, delta - normal_quantile(tail) * spread
+    return _Drawn(p_drop=p_drop, p_gain=p_gain, spread=spread, bounds=Bounds(lower, low, high))
+
+
+def _method(tail: float) -> str:
+    return f"paired bootstrap ({'basic' if carried(tail, BOOTSTRAP_DRAWS) else 'normal'})"
 
 
 def _aggregated(aggregate: Aggregate, sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,16 +20,19 @@ from evalharness.core.estimates import Interval, PairedEstimate
 from evalharness.stats._inputs import (
     LEVEL,
     MIN_CHANGED,
+    carried,
     checked_alpha,
+    checked_level,
     checked_pair,
     cluster_codes,
     too_few,
+    too_strict,
     without_rounding,
 )
-from evalharness.stats.bootstrap import Bounds, bootstrap_t
+from evalharness.stats.bootstrap import Bounds, bootstrap_t, draws_for
 from evalharness.stats.corpus import paired_corpus
 from evalharness.stats.mcnemar import MIDP_MCNEMAR, midp_mcnemar
-from evalharness.stats.signflip import sign_flip
+from evalharness.stats.signflip import flips_for, sign_flip
 from evalharness.stats.student import t_p_values, t_quantile
 from evalharness.stats.tango import tango_interval, tango_lower
 
@@ -50,6 +53,7 @@ def paired_cases(
     equal_repeats: bool,
     clusters: Sequence[str] | None,
     alpha: float,
+    level: float = LEVEL,
     rng: np.random.Generator,
 ) -> PairedEstimate:
     """Compare two runs case by case on a metric that is the mean of per-case values.
@@ -63,40 +67,47 @@ def paired_cases(
         binary: every value is 0 or 1 and comes from one repeat on each side.
         equal_repeats: both sides averaged the same number of repeats; a sign-flip is only valid then.
         clusters: one label per case, or None where cases are independent.
-        alpha: level of the one-sided bound, in (0, 0.5).
+        alpha: level of the one-sided bound, in (0, 0.5), down to the 1e-6 of an early look. A bootstrap-t bound
+            takes 10/alpha resamples where that is more than 2,000; under 0.00025 it would take more than 40,000:
+            the bound is then Student's, and a PASS is refused. A drawn sign-flip takes 100/alpha sign patterns
+            where that is more than 10,000, and 400,000 at most.
+        level: of the two-sided interval, in (0, 1), with the same rule for (1 − level)/2.
         rng: used by the sign-flip (over 16 changed units) and the bootstrap; the same state gives the same result.
 
     Raises:
         ValueError: no cases, shapes that differ, NaN or infinite values, values other than 0 and 1 under `binary`,
-            a wrong number of cluster labels, or alpha out of range.
+            a wrong number of cluster labels, or alpha or level out of range.
     """
     checked_alpha(alpha)
+    checked_level(level)
     left, right = checked_pair(baseline, candidate, dimensions=1)
     if binary and not (np.isin(left, (0.0, 1.0)).all() and np.isin(right, (0.0, 1.0)).all()):
         raise ValueError("a binary metric must hold only 0 and 1 in every case")
     codes = None if clusters is None else cluster_codes(clusters, left.size)
     differences = without_rounding(right - left, left, right)
     if codes is not None and int(codes.max()) + 1 < left.size:
-        return _clustered(left, right, differences, codes, alpha, rng)
+        return _clustered(left, right, differences, codes, alpha, level, rng)
     if binary:
-        return _binary(left, right, alpha)
-    return _fractional(left, right, differences, equal_repeats, alpha, rng)
+        return _binary(left, right, alpha, level)
+    return _fractional(left, right, differences, equal_repeats, alpha, level, rng)
 
 
-def _binary(left: NDArray[np.float64], right: NDArray[np.float64], alpha: float) -> PairedEstimate:
+def _binary(
+    left: NDArray[np.float64], right: NDArray[np.float64], alpha: float, level: float
+) -> PairedEstimate:
     n = left.size
     passed_before, passed_after = int(left.sum()), int(right.sum())
     both = int(left @ right)
     regressed, fixed = passed_before - both, passed_after - both
     discordance, delta = (regressed + fixed) / n, (fixed - regressed) / n
-    low, high = tango_interval(regressed, fixed, n, LEVEL)
+    low, high = tango_interval(regressed, fixed, n, level)
     return PairedEstimate(
         n=n,
         n_units=n,
         baseline=passed_before / n,
         candidate=passed_after / n,
         delta=delta,
-        interval=Interval(low=low, high=high, level=LEVEL, method="Tango score"),
+        interval=Interval(low=low, high=high, level=level, method="Tango score"),
         lower=tango_lower(regressed, fixed, n, 1 - alpha),
         lower_method="Tango score",
         p_drop=midp_mcnemar(regressed, fixed),
@@ -115,6 +126,7 @@ def _fractional(
     differences: NDArray[np.float64],
     equal_repeats: bool,
     alpha: float,
+    level: float,
     rng: np.random.Generator,
 ) -> PairedEstimate:
     n = differences.size
@@ -125,24 +137,31 @@ def _fractional(
     if error > 0 and (n >= T_CASES or not equal_repeats):
         test, (p_drop, p_gain) = "paired t", t_p_values(delta, error, n - 1)
     else:
-        test, (p_drop, p_gain) = "sign-flip (mid-p)", sign_flip(ordered, rng)
+        test, (p_drop, p_gain) = "sign-flip (mid-p)", sign_flip(ordered, rng, draws=flips_for(alpha))
     no_pass = too_few(changed, n, clustered=False)
+    method, bounds = _student_bounds(delta, error, n, alpha, level, float(np.abs(ordered).max()))
+    lower_method = method
     if error > 0 and changed >= MIN_CHANGED:
-        method = "bootstrap-t"
-        bounds = bootstrap_t(ordered, confidence=1 - alpha, level=LEVEL, rng=rng)
-    else:
-        method, bounds = _student_bounds(delta, error, n, alpha, float(np.abs(ordered).max()))
-        if changed and error == 0:
-            no_pass = no_pass or _NO_SPREAD
+        tail = (1 - level) / 2
+        draws = draws_for(alpha, tail)
+        resampled = bootstrap_t(ordered, confidence=1 - alpha, level=level, rng=rng, draws=draws)
+        if carried(alpha, draws):
+            lower_method, bounds = "bootstrap-t", bounds._replace(lower=resampled.lower)
+        else:
+            no_pass = no_pass or too_strict(alpha, draws)
+        if carried(tail, draws):
+            method, bounds = "bootstrap-t", bounds._replace(low=resampled.low, high=resampled.high)
+    elif changed and error == 0:
+        no_pass = no_pass or _NO_SPREAD
     return PairedEstimate(
         n=n,
         n_units=n,
         baseline=float(left.mean()),
         candidate=float(right.mean()),
         delta=delta,
-        interval=Interval(low=bounds.low, high=bounds.high, level=LEVEL, method=method),
+        interval=Interval(low=bounds.low, high=bounds.high, level=level, method=method),
         lower=bounds.lower,
-        lower_method=method,
+        lower_method=lower_method,
         p_drop=p_drop,
         p_gain=p_gain,
         test=test,
@@ -160,6 +179,7 @@ def _clustered(
     differences: NDArray[np.float64],
     codes: NDArray[np.int64],
     alpha: float,
+    level: float,
     rng: np.random.Generator,
 ) -> PairedEstimate:
     """Cluster sums as the units; the mean per case is a ratio, so its error comes from D_g − delta · n_g."""
@@ -177,12 +197,15 @@ def _clustered(
     if units >= T_CLUSTERS and error > 0:
         test, (p_drop, p_gain) = "cluster t", t_p_values(delta, error, units - 1)
     else:
-        test, (p_drop, p_gain) = "cluster sign-flip (mid-p)", sign_flip(np.sort(sums), rng)
+        test, (p_drop, p_gain) = (
+            "cluster sign-flip (mid-p)",
+            sign_flip(np.sort(sums), rng, draws=flips_for(alpha)),
+        )
     touched = np.bincount(codes, weights=differences != 0) > 0
     no_pass = too_few(int(np.count_nonzero(touched)), units, clustered=True)
     if error == 0 and touched.any():
         no_pass = no_pass or _NO_SPREAD
-    method, bounds = _student_bounds(delta, error, units, alpha, float(np.abs(differences).max()))
+    method, bounds = _student_bounds(delta, error, units, alpha, level, float(np.abs(differences).max()))
     regressed, fixed = int(np.count_nonzero(differences < 0)), int(np.count_nonzero(differences > 0))
     method = "cluster t" if method == "paired t" else method
     return PairedEstimate(
@@ -191,7 +214,7 @@ def _clustered(
         baseline=float(left.mean()),
         candidate=float(right.mean()),
         delta=delta,
-        interval=Interval(low=bounds.low, high=bounds.high, level=LEVEL, method=method),
+        interval=Interval(low=bounds.low, high=bounds.high, level=level, method=method),
         lower=bounds.lower,
         lower_method=method,
         p_drop=p_drop,
@@ -214,7 +237,7 @@ def _standard_error(differences: NDArray[np.float64]) -> float:
 
 
 def _student_bounds(
-    delta: float, error: float, units: int, alpha: float, largest: float
+    delta: float, error: float, units: int, alpha: float, level: float, largest: float
 ) -> tuple[str, Bounds]:
     """Student bounds with units − 1 degrees of freedom, and the name of the method.
 
@@ -225,5 +248,5 @@ def _student_bounds(
         return "none (a single unit)", Bounds(delta - 2 * largest, delta - 2 * largest, delta + 2 * largest)
     if error == 0:
         return "paired t", Bounds(delta, delta, delta)
-    one, two = t_quantile(1 - alpha, units - 1) * error, t_quantile((1 + LEVEL) / 2, units - 1) * error
+    one, two = t_quantile(1 - alpha, units - 1) * error, t_quantile((1 + level) / 2, units - 1) * error
     return "paired t", Bounds(delta - one, delta - two, delta + two)

@@ -7,6 +7,7 @@ Experiments; Good 2005, Permutation, Parametric and Bootstrap Tests of Hypothese
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,13 @@ from numpy.typing import NDArray
 EXACT_UNITS: Final = 16
 """Up to this many changed units all 2^m sign patterns are counted (65,536 at most)."""
 DRAWS: Final = 10_000
+MAX_DRAWS: Final = 400_000
 _CHUNK_BYTES: Final = 4_000_000
+
+
+def flips_for(alpha: float) -> int:
+    """Sign patterns for a p-value to be held against `alpha`, in (0, 0.5): 100/alpha, 10,000 to 400,000."""
+    return min(max(DRAWS, math.ceil(100 / alpha)), MAX_DRAWS)
 
 
 def sign_flip(

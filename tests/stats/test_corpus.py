@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import special
 
 from evalharness.core.estimates import PairedEstimate
 from evalharness.stats.mcnemar import midp_mcnemar
@@ -250,3 +251,24 @@ def test_a_million_cases_decide_within_two_seconds_of_cpu() -> None:
     got = compare(before, after, first_over_second)
     assert time.process_time() - start < 2.0
     assert got.interval.low < got.delta < got.interval.high
+
+
+def test_a_small_alpha_and_a_high_level_take_the_normal_bound_and_no_pass() -> None:
+    before, after, _ = labels(400, 3)
+    for alpha, level, carried in ((0.05, 0.95, True), (0.005, 0.99, True), (1e-6, 1 - 1e-6, False)):
+        got = paired_corpus(
+            before,
+            after,
+            macro_f1,
+            sign=1,
+            clusters=None,
+            alpha=alpha,
+            level=level,
+            rng=np.random.default_rng(1),
+        )
+        assert got.interval.level == level
+        word = "basic" if carried else "normal"
+        assert got.lower_method == got.interval.method == f"paired bootstrap ({word})"
+        assert (got.no_pass_reason is None) is carried
+        error = got.sd / 400**0.5
+        assert got.lower == pytest.approx(got.delta + special.ndtri(alpha) * error, abs=0.6 * error)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import special
 
 from evalharness.core.estimates import PairedEstimate
 from evalharness.stats.paired import paired_cases
@@ -26,6 +28,7 @@ def _compare(
     equal_repeats: bool = True,
     clusters: list[str] | None = None,
     alpha: float = 0.05,
+    level: float = 0.95,
     seed: int = 0,
 ) -> PairedEstimate:
     return paired_cases(
@@ -35,6 +38,7 @@ def _compare(
         equal_repeats=equal_repeats,
         clusters=clusters,
         alpha=alpha,
+        level=level,
         rng=np.random.default_rng(seed),
     )
 
@@ -304,3 +308,41 @@ def test_a_suite_of_twelve_metrics_decides_within_a_second_of_cpu() -> None:
     for left, right in data:
         _compare(left, right)
     assert time.process_time() - start < 1.0
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01, 1e-3, 3e-4, 1e-4, 1e-6])
+def test_a_bound_at_a_small_alpha_is_carried_by_its_resamples_or_refused(alpha: float) -> None:
+    left, right = _bounded(300, 21, -0.02)
+    got = _compare(left, right, alpha=alpha)
+    if alpha >= 10 / 40_000:
+        assert (got.lower_method, got.no_pass_reason) == ("bootstrap-t", None)
+    else:
+        assert got.lower_method == "paired t"
+        assert got.no_pass_reason is not None
+        assert "40,000 resamples" in got.no_pass_reason
+    assert got.interval.method == "bootstrap-t"
+    error = got.sd / 300**0.5
+    assert got.lower == pytest.approx(got.delta + special.stdtrit(299, alpha) * error, abs=0.5 * error)
+
+
+def test_the_interval_carries_its_level() -> None:
+    left, right = _bounded(300, 22, -0.02)
+    labels = [f"doc{i // 5}" for i in range(300)]
+    kinds: list[dict[str, Any]] = [{}, {"clusters": labels}]
+    for level in (0.5, 0.9, 0.99, 0.9999, 1 - 1e-6):
+        for options in kinds:
+            got = _compare(left, right, level=level, **options)
+            default = _compare(left, right, **options)
+            assert got.interval.level == level
+            assert (got.lower, got.p_drop) == pytest.approx((default.lower, default.p_drop), abs=2e-3)
+            wider = got.interval.high - got.interval.low > default.interval.high - default.interval.low
+            assert wider is (level > 0.95)
+    assert _compare(left, right, level=1 - 1e-6).interval.method == "paired t"
+    binary = _counts(80, 7, 5, 8)
+    assert _compare(*binary, binary=True, level=0.9).interval.low == _compare(*binary, binary=True).lower
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -0.5, 2.0, float("nan"), 1 - 1e-15])
+def test_a_level_out_of_range_is_refused(level: float) -> None:
+    with pytest.raises(ValueError, match="level of an interval"):
+        _compare([0.1, 0.2], [0.1, 0.3], level=level)
