@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from evalharness.core.attempts import Failure, Response
 from evalharness.core.cases import Case, Slice
 from evalharness.core.estimates import PairedEstimate
 from evalharness.core.runs import Coverage
 from evalharness.core.scores import Direction, Kind
-from evalharness.core.suites import Margin
+from evalharness.core.suites import Margin, Waiver
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -41,6 +41,7 @@ class MetricComparison:
     `max_drop` is the margin in the metric's unit (resolved against the baseline when relative).
     `mde` is the smallest true drop seen with 80% power at this n; `n_for_power` the cases that would see a drop of
     `max_drop` with 80% power. `breakdown` holds per-class tables of a corpus metric for each side.
+    `waiver` is what the suite waives for this metric; `margin` is the waiver's where it still holds (`waived`).
     """
 
     id: str
@@ -61,6 +62,8 @@ class MetricComparison:
     n_for_power: int | None = None
     slice: Slice | None = None
     breakdown: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    waiver: Waiver | None = None
+    waived: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +97,92 @@ class CriticalFailure:
     confirmed: bool
 
 
+Stopped: TypeAlias = Literal["regression", "pass", "end"]
+"""Why a sequence of looks ended: a regression was found, every primary metric passed, or no look was left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """Where a sequential comparison stands. `number` of `planned` looks were taken; those after `routine` need --extend.
+
+    `used` and `most` count the cases of each golden set at this look and at the last. `saved_baseline` and
+    `saved_candidate` are answers that the routine looks would have asked for and did not need.
+    """
+
+    number: int
+    planned: int
+    routine: int
+    used: Mapping[str, int]
+    most: Mapping[str, int]
+    saved_baseline: int
+    saved_candidate: int
+    stopped: Stopped
+
+    @property
+    def early(self) -> bool:
+        """Whether it stopped before the last look; the observed difference then exaggerates the true one."""
+        return self.stopped != "end" and self.number < self.planned
+
+    @property
+    def extendable(self) -> bool:
+        """Whether --extend would gather more."""
+        return self.stopped == "end" and self.number < self.planned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """How far one gated metric has come since the anchor, the release all changes are held against.
+
+    Both estimates are side − anchor on the goodness scale, None where the pair could not be estimated.
+    `exceeds`: the candidate has lost the margin or more since the anchor, and that is no noise (unadjusted test).
+    """
+
+    metric: MetricComparison
+    baseline: PairedEstimate | None
+    candidate: PairedEstimate | None
+    exceeds: bool
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlakyCase:
+    """A case that one candidate answers now right, now wrong. `rate` is its share of passes, in (0, 1)."""
+
+    key: str
+    rate: float
+    answers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flakiness:
+    """How much one metric moves when nothing changed, from two runs of one candidate (A/A).
+
+    Attributes:
+        metric: its id. cases: with at least two answers. answers: a case, both runs together.
+        between_cases: variance of the cases' true values. within_cases: variance of one answer about its case's value.
+        flips: chance that two answers to one case differ (0/1 metrics: in verdict; others: in value), in [0, 1].
+        false_drops: chance that a comparison of the same size, of the candidate with itself, observes a drop of the
+            margin or more, in [0, 1].
+        flaky: the cases that differ, most balanced first; all of them stay in the metric.
+    """
+
+    metric: str
+    cases: int
+    answers: int
+    between_cases: float
+    within_cases: float
+    flips: float
+    false_drops: float
+    flaky: tuple[FlakyCase, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Everything the gate and the report need. Renderers compute nothing from anything else."""
+    """Everything the gate and the report need. Renderers compute nothing from anything else.
+
+    `looks`: None where all evidence was judged at once. `anchor` and `drift`: None and empty where none was named.
+    `flakiness`: of a candidate compared with itself, else empty.
+    """
 
     baseline: Side
     candidate: Side
@@ -110,3 +196,7 @@ class Comparison:
     critical: tuple[CriticalFailure, ...]
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    looks: Looks | None = None
+    anchor: Side | None = None
+    drift: tuple[Drift, ...] = ()
+    flakiness: tuple[Flakiness, ...] = ()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
-from evalharness.core.cases import GoldenSet
+from evalharness.core.cases import GoldenSet, Slice
 
 OnProblem: TypeAlias = Literal["block", "warn"]
 
@@ -54,15 +55,62 @@ class EvalSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRule:
-    """What the suite says of one metric. `advisory` is shown and never gates. `margin` None: the gate's."""
+    """What the suite says of one metric. `advisory` is shown and never gates. `margin` None: the gate's.
+
+    `labels` is the id of the metric that holds human labels of the same thing on a random subset of the cases; the
+    metric is then judged by prediction-powered inference (PPI++).
+    """
 
     advisory: bool = False
+    margin: Margin | None = None
+    labels: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceRule:
+    """A slice that gates: one metric on the cases of one slice. `margin` None: the metric's."""
+
+    metric: str
+    slice: Slice
     margin: Margin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiver:
+    """A known trade-off: until and including the day `expires`, `metric` may lose `margin` instead of its own margin."""
+
+    metric: str
+    margin: Margin
+    reason: str
+    expires: date
+
+    def holds(self, today: date | None) -> bool:
+        """Whether it still counts. Where the day is not known it does not: a waiver fails closed."""
+        return today is not None and today <= self.expires
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How much evidence is gathered before each decision, fixed before the first call.
+
+    Cases are counted for each golden set. The first look takes `initial` of them, the last `max` (None: all);
+    `looks` is the number of looks from the first to the last. The last `reserve` cases, and repeats of every case up
+    to `max_repeats`, are asked only under --extend.
+    """
+
+    initial: int
+    max: int | None = None
+    looks: int = 5
+    reserve: int = 0
+    max_repeats: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatePolicy:
-    """The rules of design §6. `primary` empty: every gated metric. `max_failures` is a share of the cases."""
+    """The rules of design §6. `primary` empty: every gated metric. `max_failures` is a share of the cases.
+
+    `slices` gate beside the primary metrics, in one family with them. `waivers` has at most one entry a metric.
+    """
 
     max_drop: Margin
     alpha: float = 0.05
@@ -71,21 +119,38 @@ class GatePolicy:
     primary: tuple[str, ...] = ()
     metrics: Mapping[str, MetricRule] = field(default_factory=lambda: _NOTHING)
     max_failures: float = 0.01
+    slices: tuple[SliceRule, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
 
     def rule(self, metric_id: str) -> MetricRule:
         """What the suite says of a metric; a metric it does not name gates with the gate's margin."""
         return self.metrics.get(metric_id, MetricRule())
 
+    def waiver(self, metric_id: str) -> Waiver | None:
+        """The waiver of a metric, expired or not."""
+        return next((waiver for waiver in self.waivers if waiver.metric == metric_id), None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """Evals and gate. `digest` covers golden sets and scorers (what makes two runs comparable), not the gate."""
+    """Evals, gate and sampling.
+
+    `digest` covers golden sets and scorers (what makes two runs comparable), not the gate or the sampling.
+    """
 
     name: str
     evals: tuple[EvalSpec, ...]
     gate: GatePolicy
     digest: str
     path: str = ""
+    sampling: Sampling | None = None
+
+    @property
+    def metrics(self) -> Iterator[tuple[str, EvalSpec, ScorerSpec]]:
+        """(metric id, eval, scorer) of every metric, in suite order."""
+        for item in self.evals:
+            for spec in item.scorers:
+                yield f"{item.id}/{spec.id}", item, spec
 
     @property
     def golden_sets(self) -> tuple[GoldenSet, ...]:
