@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evalharness.stats._inputs import DRAWS_BEYOND
+from evalharness.stats._inputs import DRAWS_BEYOND, carried
 
 DRAWS: Final = 2_000
 MAX_DRAWS: Final = 40_000
@@ -56,8 +56,12 @@ def resampled_counts(
 
 
 def draws_for(*tails: float) -> int:
-    """Resamples that carry quantiles with these tails, each in (0, 0.5]: 10 beyond each, 2,000 to 40,000 in all."""
-    return min(max(DRAWS, math.ceil(DRAWS_BEYOND / min(tails))), MAX_DRAWS)
+    """Resamples that carry quantiles with these tails, each in (0, 0.5]: 10 beyond each, 2,000 to 40,000 in all.
+
+    A tail too small for 40,000 asks for none: its quantile is not read (see `carried`).
+    """
+    wanted = [math.ceil(DRAWS_BEYOND / tail) for tail in tails if carried(tail, MAX_DRAWS)]
+    return max([DRAWS, *wanted])
 
 
 def bootstrap_t(

@@ -29,7 +29,7 @@ from evalharness.stats._inputs import (
     too_strict,
     without_rounding,
 )
-from evalharness.stats.bootstrap import Bounds, bootstrap_t, draws_for
+from evalharness.stats.bootstrap import MAX_DRAWS, Bounds, bootstrap_t, draws_for
 from evalharness.stats.corpus import paired_corpus
 from evalharness.stats.mcnemar import MIDP_MCNEMAR, midp_mcnemar
 from evalharness.stats.signflip import flips_for, sign_flip
@@ -148,7 +148,7 @@ def _fractional(
         if carried(alpha, draws):
             lower_method, bounds = "bootstrap-t", bounds._replace(lower=resampled.lower)
         else:
-            no_pass = no_pass or too_strict(alpha, draws)
+            no_pass = no_pass or too_strict(alpha, MAX_DRAWS)
         if carried(tail, draws):
             method, bounds = "bootstrap-t", bounds._replace(low=resampled.low, high=resampled.high)
     elif changed and error == 0:
