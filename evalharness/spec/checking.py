@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from evalharness.spec.models import Spec, looks_like_key
+from evalharness.spec.models import Spec
 from evalharness.spec.reader import Document, Loc, Place, describe, did_you_mean
+from evalharness.spec.values import looks_like_key
 
 _Model = TypeVar("_Model", bound=Spec)
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from evalharness._canon import digest
 from evalharness.content import PathPolicy
 from evalharness.core.cases import GoldenSet
-from evalharness.core.protocols import Scorer
-from evalharness.core.suites import EvalSpec, GatePolicy, ScorerSpec, Suite
+from evalharness.core.suites import EvalSpec, ScorerSpec, Suite
 from evalharness.errors import PluginError, Problem, SpecError, UsageError
 from evalharness.plugins import Registry
 from evalharness.spec.candidates import resolve
 from evalharness.spec.cases import BadLine, parse_json
 from evalharness.spec.checking import check, part
+from evalharness.spec.gates import Built, GateChecker, gate_warnings, policy, sampling_of
 from evalharness.spec.golden_sets import CARD, CASES, load_golden_set
 from evalharness.spec.judges import JUDGE, load_judge
-from evalharness.spec.models import RECORDED_NAME, SCORER_NAME, EvalFile, GateFile, SuiteFile
+from evalharness.spec.models import EvalFile, GateFile, SamplingFile, SuiteFile
 from evalharness.spec.reader import (
     MAX_BYTES,
     Document,
@@ -30,18 +29,10 @@ from evalharness.spec.reader import (
     read_text,
     read_yaml,
 )
+from evalharness.spec.values import RECORDED_NAME, SCORER_NAME
 
 _WRITTEN_AS: Final = {"targets": "target"}
 """Fields of a case that cases.jsonl calls otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Built:
-    """One scorer of one eval after a first, checking, construction."""
-
-    spec: ScorerSpec
-    scorer: Scorer
-    loc: Loc
 
 
 def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
@@ -64,29 +55,23 @@ def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
         raise AssertionError("a failed check always leaves a problem")
     evals = [loader.load_eval(index, item) for index, item in enumerate(model.evals)]
     loader.check_names(dict(enumerate(model.evals)))
-    loader.check_gate(model.gate)
+    loader.gate.check(model.gate)
+    if model.sampling is not None:
+        loader.gate.check_sampling(model.sampling)
     raise_problems([*document.problems, *loader.elsewhere])
     done = tuple(item for item in evals if item is not None)
-    gate = model.gate
     return Suite(
         name=model.name,
         evals=done,
-        gate=GatePolicy(
-            max_drop=gate.max_drop,
-            alpha=gate.alpha,
-            on_inconclusive=gate.on_inconclusive,
-            on_underpowered=gate.on_underpowered,
-            primary=tuple(gate.primary),
-            metrics=gate.metrics,
-            max_failures=gate.max_failures,
-        ),
+        gate=policy(model.gate, loader.gate.sets),
+        sampling=sampling_of(model.sampling),
         digest=digest([loader.identity(item) for item in done]),
         path=paths.show(path),
     )
 
 
 def suite_warnings(suite: Suite) -> tuple[str, ...]:
-    """What a user should know of a suite that loads: unlocked golden sets, judges that nothing runs yet."""
+    """What a user should know of a suite that loads: unlocked golden sets, judges that nothing runs, thin slices."""
     warnings = [
         # no path: warnings are part of comparison.json, which is the same wherever the files lie
         f"golden set {item.name} is not locked: its cases can change unseen; run: evalharness golden lock FOLDER"
@@ -98,14 +83,12 @@ def suite_warnings(suite: Suite) -> tuple[str, ...]:
         for item in suite.evals
         if item.judge is not None
     ]
-    return tuple(warnings)
+    return (*warnings, *gate_warnings(suite))
 
 
 def nothing_gated(suite: Suite) -> bool:
     """Whether every metric is advisory, so that a comparison could only end as invalid."""
-    return all(
-        suite.gate.rule(f"{item.id}/{spec.id}").advisory for item in suite.evals for spec in item.scorers
-    )
+    return all(suite.gate.rule(name).advisory for name, _, _ in suite.metrics)
 
 
 class _Loader:
@@ -118,9 +101,8 @@ class _Loader:
         self.elsewhere: list[Problem] = []
         self.sets: dict[Path, GoldenSet | None] = {}
         self.judges: dict[str, str] = {}
-        self.metrics: dict[str, _Built | None] = {}
-        self.built: dict[tuple[str, str], _Built] = {}
-        self.complete = True  # every metric id is known, so an unknown one in the gate is the gate's fault
+        self.built: dict[tuple[str, str], Built] = {}
+        self.gate = GateChecker(document)
 
     def check_anyway(self) -> None:
         """In a file that is wrong elsewhere, the evals and the gate that can be checked all the same."""
@@ -129,7 +111,7 @@ class _Loader:
         for index, raw in enumerate(evals if isinstance(evals, list) else []):
             item = part(EvalFile, raw)
             if item is None:
-                self.complete = False
+                self.gate.complete = self.gate.all_sets = False
             else:
                 self.load_eval(index, item)
                 sound[index] = item
@@ -137,19 +119,17 @@ class _Loader:
         written = self.document.data.get("gate", {})
         gate = part(GateFile, written)
         if gate is not None:
-            self.check_gate(gate)
-        elif isinstance(written, dict):
-            named = {key: written[key] for key in ("primary", "metrics") if key in written}
-            gate = part(
-                GateFile, {key: value for key, value in named.items() if part(GateFile, {key: value})}
-            )
-            if gate is not None:
-                self.check_gate_names(gate)
+            self.gate.check(gate)
+        else:
+            self.gate.check_anyway(written)
+        sampling = part(SamplingFile, self.document.data.get("sampling"))
+        if sampling is not None:
+            self.gate.check_sampling(sampling)
 
     def load_eval(self, index: int, item: EvalFile) -> EvalSpec | None:
         loc: Loc = ("evals", index)
         if item.benchmark is not None:
-            self.complete = False
+            self.gate.complete = self.gate.all_sets = False
             hint = "turn its cases into a golden set"
             self.document.add((*loc, "benchmark"), "benchmarks are not available in this version", hint)
             return None
@@ -165,7 +145,9 @@ class _Loader:
             )
         specs = self.scorers((*loc, "scorers"), item, golden_set)
         if golden_set is None:
+            self.gate.all_sets = False
             return None
+        self.gate.sets[item.id] = golden_set
         return EvalSpec(id=item.id, golden_set=golden_set, scorers=tuple(specs), judge=judge)
 
     def folder(self, loc: Loc, text: str, names: Sequence[str]) -> Path | None:
@@ -196,7 +178,7 @@ class _Loader:
 
     def judge(self, loc: Loc, item: EvalFile) -> str | None:
         assert item.judge is not None
-        self.metrics[f"{item.id}/judge"] = None
+        self.gate.metrics[f"{item.id}/judge"] = None
         found = self.folder(loc, item.judge, (JUDGE,))
         if found is None:
             return None
@@ -213,7 +195,7 @@ class _Loader:
             at = (*loc, index)
             built = self.build(at, written, params)
             if built is None:
-                self.complete = False
+                self.gate.complete = False
                 continue
             line = self.document.place(at).line
             if built.spec.id in lines:
@@ -225,14 +207,14 @@ class _Loader:
                 )
                 continue
             lines[built.spec.id] = line
-            self.metrics[f"{item.id}/{built.spec.id}"] = built
+            self.gate.metrics[f"{item.id}/{built.spec.id}"] = built
             self.built[item.id, built.spec.id] = built
             if golden_set is not None:
                 self.check_needs(at, built, golden_set)
             specs.append(built.spec)
         return specs
 
-    def build(self, loc: Loc, written: str, given: Any) -> _Built | None:
+    def build(self, loc: Loc, written: str, given: Any) -> Built | None:
         """Reduce a scorer's spelling to its ScorerSpec and construct it once."""
         recorded = RECORDED_NAME.fullmatch(written)
         match = SCORER_NAME.fullmatch(written)
@@ -265,7 +247,7 @@ class _Loader:
 
     def construct(
         self, loc: Loc, written: str, cls: Any, known: Mapping[str, inspect.Parameter], spec: ScorerSpec
-    ) -> _Built | None:
+    ) -> Built | None:
         inner = (*loc, written)
         params = dict(spec.params)
         before = len(self.document.problems)
@@ -291,7 +273,7 @@ class _Loader:
         except (ValueError, TypeError) as error:
             self.document.add(loc, f"{written}: {error}")
             return None
-        return _Built(ScorerSpec(name=spec.name, id=spec.id, params=params), scorer, loc)
+        return Built(ScorerSpec(name=spec.name, id=spec.id, params=params), scorer, loc)
 
     def file(self, loc: Loc, text: str, how: str) -> Any:
         found = resolve(self.document, loc, text, self.paths)
@@ -307,7 +289,7 @@ class _Loader:
             self.document.problems.append(Problem(str(error), shown, hint=error.hint))
         return None
 
-    def check_needs(self, loc: Loc, built: _Built, golden_set: GoldenSet) -> None:
+    def check_needs(self, loc: Loc, built: Built, golden_set: GoldenSet) -> None:
         for attribute in built.scorer.needs:
             field = _WRITTEN_AS.get(attribute, attribute)
             without = [case for case in golden_set.cases if not getattr(case, attribute, None)]
@@ -330,55 +312,6 @@ class _Loader:
                 self.document.add(
                     ("evals", index, "id"), f"the eval id {item.id!r} is already on line {first}"
                 )
-
-    def check_gate_names(self, gate: GateFile) -> None:
-        for index, name in enumerate(gate.primary):
-            self.check_metric(("gate", "primary", index), name, advisory=False)
-            rule = gate.metrics.get(name)
-            if rule is not None and rule.advisory:
-                message = f"{name!r} is primary and advisory at once"
-                self.document.add(("gate", "primary", index), message, "an advisory metric never gates")
-        for name, rule in gate.metrics.items():
-            self.check_metric(("gate", "metrics", name), name, advisory=rule.advisory)
-            self.check_direction(name)
-
-    def check_gate(self, gate: GateFile) -> None:
-        self.check_gate_names(gate)
-        for name, built in self.metrics.items():
-            rule = gate.metrics.get(name)
-            margin = rule.margin if rule is not None and rule.margin is not None else gate.max_drop
-            gated = rule is None or not rule.advisory
-            if built is not None and gated and built.scorer.metric.unit != "fraction" and not margin.relative:
-                unit = built.scorer.metric.unit
-                word = "max_drop" if built.scorer.metric.direction == "higher" else "max_rise"
-                at = ("gate", "metrics", name) if rule is not None else built.loc
-                self.document.add(
-                    at,
-                    f"{name} is measured in {unit}, so a margin of {margin} says nothing about it",
-                    f"under gate.metrics write `{name}: {{{word}: 5%}}` or `{name}: advisory`",
-                )
-
-    def check_metric(self, loc: Loc, name: str, *, advisory: bool) -> None:
-        if name not in self.metrics and self.complete:
-            self.document.add(loc, f"there is no metric {name!r}", did_you_mean(name, self.metrics))
-        elif name in self.metrics and self.metrics[name] is None and not advisory:
-            # It would never be computed, and a gate that looks armed and is not must not pass.
-            message = f"{name!r} cannot gate: this version runs no judges"
-            self.document.add(loc, message, "take it out, or mark it advisory under gate.metrics")
-
-    def check_direction(self, name: str) -> None:
-        built = self.metrics.get(name)
-        written = self.document.data["gate"]["metrics"][name]
-        if built is None or not isinstance(written, dict):
-            return
-        right = "max_drop" if built.scorer.metric.direction == "higher" else "max_rise"
-        other = "max_rise" if right == "max_drop" else "max_drop"
-        if other in written:
-            self.document.add(
-                ("gate", "metrics", name, other),
-                f"{name} is better when {built.scorer.metric.direction}",
-                f"write {right} instead of {other}",
-            )
 
     def identity(self, item: EvalSpec) -> dict[str, Any]:
         """What makes results of this eval comparable: golden set, scorers with versions and content, judge."""
