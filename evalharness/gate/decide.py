@@ -9,57 +9,88 @@ The rules are those of docs/gate.md. For a gated metric with margin m, on the go
     pass           the bound excludes −m
     improved       pass, and the test rejects "no gain" (Holm over its family)
 
-Primary metrics are one family and decide the outcome; secondary ones (gated, not primary) are another and warn.
+Primary metrics and gating slices are one family and decide the outcome; secondary metrics (gated, not primary) are
+another and warn. Where a waiver holds, m is its margin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Literal
 
 from evalharness.core.comparisons import Comparison, MetricComparison
 from evalharness.core.suites import GatePolicy
 from evalharness.core.verdicts import Check, Outcome, Status, Verdict
 from evalharness.errors import EXIT_INCONCLUSIVE, EXIT_INVALID, EXIT_PASS, EXIT_REGRESSION
-from evalharness.gate.wording import amount, own_bound, own_delta, p_value, signed
+from evalharness.gate.remarks import stopped, warnings
+from evalharness.gate.wording import (
+    allowance,
+    amount,
+    own_bound,
+    own_delta,
+    p_value,
+    signed,
+    tested_by,
+    title,
+)
+from evalharness.stats.margins import drop_of
 from evalharness.stats.multiplicity import holm
-
-_ROUNDING: Final = 1e-7
-"""A drop this share of the margin short of it is a drop of the margin: 0.82 − 0.80 is 0.0199999… in binary floats."""
 
 
 def decide(comparison: Comparison, policy: GatePolicy) -> Verdict:
     """Apply the gate's rules."""
-    checks = _checks(comparison.metrics, policy)
-    slice_checks = [_advisory(metric, "slices are reported and do not gate") for metric in comparison.slices]
+    checks = _checks((*comparison.metrics, *comparison.slices), policy.alpha)
     outcome, exit_code, reasons = _outcome(comparison, checks, policy)
+    if comparison.looks is not None:
+        reasons.append(stopped(comparison.looks))
     return Verdict(
         outcome=outcome,
         exit_code=exit_code,
         reasons=tuple(reasons),
-        warnings=tuple(_warnings(comparison, checks, policy)),
-        checks=tuple(checks),
-        slice_checks=tuple(slice_checks),
+        warnings=tuple(warnings(comparison, checks, policy)),
+        checks=tuple(c for c in checks if c.metric.slice is None),
+        slice_checks=tuple(c for c in checks if c.metric.slice is not None),
         comparison=comparison,
     )
 
 
-def _checks(metrics: Sequence[MetricComparison], policy: GatePolicy) -> list[Check]:
-    drops: dict[str, float] = {}
-    gains: dict[str, float] = {}
+def settled(verdict: Verdict) -> Literal["regression", "pass"] | None:
+    """Whether more evidence is needed: None where it is.
+
+    "regression": the outcome is one, by a primary metric, a gating slice or a critical case. "pass": the outcome is
+    a pass, and every primary metric and gating slice excludes a drop of its margin.
+    """
+    if verdict.outcome == "regression":
+        return "regression"
+    deciding = [c for c in (*verdict.checks, *verdict.slice_checks) if c.metric.primary]
+    if verdict.outcome == "pass" and all(c.status in ("pass", "improved") for c in deciding):
+        return "pass"
+    return None
+
+
+def _checks(metrics: Sequence[MetricComparison], alpha: float) -> list[Check]:
+    """One check for each metric and slice, in the order given. A slice and its metric share an id, so places count."""
+    drops: dict[int, float] = {}
+    gains: dict[int, float] = {}
     for primary in (True, False):
         family = [
-            (m.id, m.estimate)
-            for m in metrics
+            (place, m.estimate)
+            for place, m in enumerate(metrics)
             if m.gated and m.primary is primary and m.estimate is not None and m.problem is None
         ]
-        drops.update(zip([i for i, _ in family], holm([e.p_drop for _, e in family]), strict=True))
-        gains.update(zip([i for i, _ in family], holm([e.p_gain for _, e in family]), strict=True))
+        places = [place for place, _ in family]
+        drops.update(zip(places, holm([e.p_drop for _, e in family]), strict=True))
+        gains.update(zip(places, holm([e.p_gain for _, e in family]), strict=True))
     return [
-        _check(metric, drops.get(metric.id), gains.get(metric.id), policy.alpha)
+        _check(metric, drops.get(place), gains.get(place), alpha)
         if metric.gated
-        else _advisory(metric, "declared advisory in the suite")
-        for metric in metrics
+        else _advisory(
+            metric,
+            "declared advisory in the suite"
+            if metric.slice is None
+            else "slices are reported and do not gate",
+        )
+        for place, metric in enumerate(metrics)
     ]
 
 
@@ -76,11 +107,13 @@ def _rule(
         return "invalid", metric.problem or "it could not be estimated"
     margin = metric.max_drop
     moved = f"{signed(metric, own_delta(metric))} with a margin of {metric.margin}"
-    if estimate.delta <= -margin * (1 - _ROUNDING):
+    if metric.waived and metric.waiver is not None:
+        moved += f", waived: {allowance(metric, metric.waiver)}"
+    if estimate.delta <= drop_of(margin):
         if p_drop <= alpha:
-            return "regression", f"{moved}, {p_value(p_drop)} ({_family(metric)})"
+            return "regression", f"{moved}, {p_value(p_drop)} ({tested_by(metric)})"
         return "suspect", (
-            f"{moved}, and it cannot be told from noise ({p_value(p_drop)}, {_family(metric)}){_would_decide(metric)}"
+            f"{moved}, and it cannot be told from noise ({p_value(p_drop)}, {tested_by(metric)}){_would_decide(metric)}"
         )
     bound = signed(metric, own_bound(metric))
     if estimate.no_pass_reason is not None:
@@ -90,13 +123,8 @@ def _rule(
             f"{moved}; the one-sided bound {bound} does not exclude a drop of the margin{_would_decide(metric)}"
         )
     if p_gain <= alpha:
-        return "improved", f"{moved}, {p_value(p_gain)} ({_family(metric)}); the one-sided bound is {bound}"
+        return "improved", f"{moved}, {p_value(p_gain)} ({tested_by(metric)}); the one-sided bound is {bound}"
     return "pass", f"{moved}; the one-sided bound {bound} excludes a drop of the margin"
-
-
-def _family(metric: MetricComparison) -> str:
-    assert metric.estimate is not None
-    return f"{metric.estimate.test}, Holm"
 
 
 def _would_decide(metric: MetricComparison) -> str:
@@ -125,7 +153,9 @@ def _outcome(
     deciding = [c for c in checks if c.metric.primary]
     invalid = list(comparison.problems)
     invalid += [
-        f"{c.metric.id} is invalid: {c.reason}" for c in checks if c.metric.gated and c.status == "invalid"
+        f"{title(c.metric)} is invalid: {c.reason}"
+        for c in checks
+        if c.metric.gated and c.status == "invalid"
     ]
     if not comparison.problems and not deciding:
         invalid.append("nothing is gated: every metric is advisory; a gate that checks nothing cannot pass")
@@ -133,9 +163,9 @@ def _outcome(
         f"critical case {c.key} passed and now fails {c.metric}{'' if c.confirmed else ' (its one answer)'}"
         for c in comparison.critical
     ]
-    regressions += [f"{c.metric.id} regressed: {c.reason}" for c in deciding if c.status == "regression"]
-    suspects = [f"{c.metric.id} is suspect: {c.reason}" for c in deciding if c.status == "suspect"]
-    weak = [f"{c.metric.id} is underpowered: {c.reason}" for c in deciding if c.status == "underpowered"]
+    regressions += [f"{title(c.metric)} regressed: {c.reason}" for c in deciding if c.status == "regression"]
+    suspects = [f"{title(c.metric)} is suspect: {c.reason}" for c in deciding if c.status == "suspect"]
+    weak = [f"{title(c.metric)} is underpowered: {c.reason}" for c in deciding if c.status == "underpowered"]
     blocked_by_power = weak if policy.on_underpowered == "block" else []
     if invalid:
         return "invalid", EXIT_INVALID, invalid + regressions + suspects
@@ -144,60 +174,33 @@ def _outcome(
     if blocked_by_power or suspects:
         blocks = bool(blocked_by_power) or policy.on_inconclusive == "block"
         return "inconclusive", EXIT_INCONCLUSIVE if blocks else EXIT_PASS, suspects + blocked_by_power
-    passed = [c for c in deciding if c.status in ("pass", "improved")]
-    reasons = [f"{c.metric.id} improved: {c.reason}" for c in passed if c.status == "improved"]
-    reasons.append(
-        _all_clear(len(passed), len(deciding), all(c.metric.primary for c in checks if c.metric.gated))
-    )
+    reasons = [f"{title(c.metric)} improved: {c.reason}" for c in deciding if c.status == "improved"]
+    reasons.append(_all_clear(deciding, all(c.metric.primary for c in checks if c.metric.gated)))
+    reasons += [
+        f"{title(c.metric)} is waived: it {allowance(c.metric, c.metric.waiver)}"
+        for c in checks
+        if c.metric.gated and c.metric.waived and c.metric.waiver is not None
+    ]
     return "pass", EXIT_PASS, reasons
 
 
-def _all_clear(passed: int, deciding: int, all_decide: bool) -> str:
+def _all_clear(deciding: Sequence[Check], all_decide: bool) -> str:
     """What a pass rests on. Where secondary metrics exist, it says nothing of them."""
     word = "gated" if all_decide else "primary"
-    if passed < deciding:
-        noun = "metrics exclude" if deciding > 1 else "metric excludes"
-        return (
-            f"no drop of a margin was observed{'' if all_decide else ' on a primary metric'}; {passed} of {deciding} "
-            f"{word} {noun} one, {deciding - passed} cannot tell"
+    slices = sum(c.metric.slice is not None for c in deciding)
+    metrics = len(deciding) - slices
+    passed = sum(c.status in ("pass", "improved") for c in deciding)
+    if passed < len(deciding):
+        what = (
+            f"{word} metrics" + (" and slices" if slices else "") if len(deciding) > 1 else f"{word} metric"
         )
-    if deciding > 1:
-        return f"all {deciding} {word} metrics exclude a drop of their margin"
-    return f"the {word} metric excludes a drop of its margin"
-
-
-def _small_drop(check: Check, alpha: float) -> str | None:
-    """A drop that the test confirms and the margin lets through, in words; None where there is none."""
-    metric, estimate = check.metric, check.metric.estimate
-    if estimate is None or check.p_adjusted is None or check.status not in ("pass", "underpowered"):
-        return None
-    if estimate.delta >= 0 or check.p_adjusted > alpha:
-        return None
-    return (
-        f"{metric.id} got worse by less than its margin, and that is no noise: {signed(metric, own_delta(metric))} "
-        f"with a margin of {metric.margin}, {p_value(check.p_adjusted)} ({_family(metric)})"
-    )
-
-
-def _warnings(comparison: Comparison, checks: Sequence[Check], policy: GatePolicy) -> list[str]:
-    found: list[str] = []
-    for check in checks:
-        metric = check.metric
-        if metric.gated and not metric.primary and check.status in ("regression", "suspect"):
-            found.append(f"secondary metric {metric.id} ({check.status}): {check.reason}")
-        if metric.primary and check.status == "suspect" and policy.on_inconclusive == "warn":
-            found.append(f"NOT BLOCKED, because on_inconclusive is warn: {metric.id} {check.reason}")
-        if metric.gated and check.status == "underpowered":
-            found.append(f"{metric.id} is underpowered: {check.reason}")
-        small = _small_drop(check, policy.alpha)
-        if small is not None:
-            found.append(small)
-    for side in (comparison.baseline, comparison.candidate):
-        lost = side.coverage.failed + side.coverage.unscored
-        if lost:
-            found.append(
-                f"{side.role}: {side.coverage.failed} of {side.coverage.planned} answers failed, "
-                f"{side.coverage.unscored} could not be scored"
-            )
-    found.extend(comparison.warnings)
-    return found
+        return (
+            f"no drop of a margin was observed{'' if all_decide else ' on a primary metric'}; {passed} of "
+            f"{len(deciding)} {what} {'exclude' if len(deciding) > 1 else 'excludes'} one, "
+            f"{len(deciding) - passed} cannot tell"
+        )
+    parts = [f"all {metrics} {word} metrics" if metrics > 1 else f"the {word} metric"] if metrics else []
+    if slices:
+        parts.append(f"all {slices} gating slices" if slices > 1 else "the gating slice")
+    verb = "exclude a drop of their margin" if len(deciding) > 1 else "excludes a drop of its margin"
+    return f"{' and '.join(parts)} {verb}"

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from evalharness.core.comparisons import MetricComparison
+from evalharness.core.suites import Waiver
+
+
+def title(metric: MetricComparison) -> str:
+    """`routing/exact_match`, and `routing/exact_match [language=de]` for a slice of it."""
+    return metric.id if metric.slice is None else f"{metric.id} [{metric.slice}]"
+
+
+def allowance(metric: MetricComparison, waiver: Waiver) -> str:
+    """What a waiver that holds allows: `may lose 3pp until 2027-01-31 (accepted for the edge build)`."""
+    verb = "lose" if metric.direction == "higher" else "rise"
+    return f"may {verb} {waiver.margin} until {waiver.expires} ({waiver.reason})"
 
 
 def amount(metric: MetricComparison, value: float) -> str:
@@ -38,3 +50,9 @@ def own_bound(metric: MetricComparison) -> float:
     """The one-sided bound PASS is decided on, on the metric's own scale."""
     assert metric.estimate is not None
     return metric.estimate.lower if metric.direction == "higher" else -metric.estimate.lower
+
+
+def tested_by(metric: MetricComparison) -> str:
+    """The test behind an adjusted p-value: `mid-p McNemar, Holm`."""
+    assert metric.estimate is not None
+    return f"{metric.estimate.test}, Holm"
