@@ -39,6 +39,15 @@ def incomparable(suite: Suite, baseline: Run, candidate: Run) -> list[str]:
                     f"the {role} run {run.name!r} answered another version of golden set {golden_set.name!r} "
                     f"({found[:19]} instead of {golden_set.digest[:19]}); run it again on this one"
                 )
+            else:
+                answered = {case_id for case_id, _ in run.attempts[golden_set.name]}
+                absent = sum(case.id not in answered for case in golden_set.cases)
+                if absent:
+                    problems.append(
+                        f"the {role} run {run.name!r} was asked {len(answered)} cases of golden set "
+                        f"{golden_set.name!r} and not the {absent} others that this comparison needs (it comes from a "
+                        "comparison that stopped early); complete it with: evalharness run CANDIDATE"
+                    )
         if not problems and run.suite_digest != suite.digest:
             problems.append(
                 f"the {role} run {run.name!r} was scored under other scorers than suite {suite.name!r} has now; "

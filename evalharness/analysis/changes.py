@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from evalharness.analysis.align import Paired
 from evalharness.core.attempts import Failure, Response
@@ -26,34 +27,40 @@ def case_keys(suite: Suite) -> dict[tuple[str, str], str]:
     }
 
 
+Keys: TypeAlias = Mapping[tuple[str, str], str]
+"""What `case_keys` gives: (golden set, case id) → the name in reports."""
+
+
 def case_changes(
-    suite: Suite, baseline: Run, candidate: Run, pairs: Mapping[str, Paired], scorers: Mapping[str, Scorer]
+    suite: Suite,
+    baseline: Run,
+    candidate: Run,
+    pairs: Mapping[str, Paired],
+    scorers: Mapping[str, Scorer],
+    keys: Keys,
 ) -> tuple[CaseChange, ...]:
     """Every paired case with a moved value, regressed ones first, then fixed, then the rest; each in suite order.
 
     A binary metric flips when its case average crosses one half; only gated binary metrics make a flip.
     """
-    keys = case_keys(suite)
     found: dict[tuple[str, str], _Moves] = {}
-    for item in suite.evals:
-        for spec in item.scorers:
-            metric_id = f"{item.id}/{spec.id}"
-            metric = scorers[metric_id].metric
-            gated = not suite.gate.rule(metric_id).advisory
-            sign = 1.0 if metric.direction == "higher" else -1.0
-            paired = pairs[metric_id]
-            moved = (paired.candidate - paired.baseline).nonzero()[0]
-            for index in moved:
-                case = paired.cases[index]
-                before, after = float(paired.baseline[index]), float(paired.candidate[index])
-                moves = found.setdefault((item.golden_set.name, case.id), _Moves(case))
-                moves.deltas[metric_id] = sign * (after - before)
-                moves.before[metric_id] = before
-                moves.after[metric_id] = after
-                if gated and metric.kind == "binary":
-                    was, now = sign * before >= sign * 0.5, sign * after >= sign * 0.5
-                    moves.regressed |= was and not now
-                    moves.fixed |= now and not was
+    for metric_id, item, _ in suite.metrics:
+        metric = scorers[metric_id].metric
+        gated = not suite.gate.rule(metric_id).advisory
+        sign = 1.0 if metric.direction == "higher" else -1.0
+        paired = pairs[metric_id]
+        moved = (paired.candidate - paired.baseline).nonzero()[0]
+        for index in moved:
+            case = paired.cases[index]
+            before, after = float(paired.baseline[index]), float(paired.candidate[index])
+            moves = found.setdefault((item.golden_set.name, case.id), _Moves(case))
+            moves.deltas[metric_id] = sign * (after - before)
+            moves.before[metric_id] = before
+            moves.after[metric_id] = after
+            if gated and metric.kind == "binary":
+                was, now = sign * before >= sign * 0.5, sign * after >= sign * 0.5
+                moves.regressed |= was and not now
+                moves.fixed |= now and not was
     order = {key: place for place, key in enumerate(keys)}
     changes = [
         CaseChange(
@@ -90,34 +97,30 @@ def _shown(run: Run, key: tuple[str, str]) -> Response | Failure:
 
 
 def critical_failures(
-    suite: Suite, pairs: Mapping[str, Paired], scorers: Mapping[str, Scorer]
+    suite: Suite, pairs: Mapping[str, Paired], scorers: Mapping[str, Scorer], keys: Keys
 ) -> tuple[CriticalFailure, ...]:
     """Critical cases that passed a gated binary metric and now fail it.
 
     A case passes when its average over repeats is at least one half. With several repeats the failure is confirmed;
     with one, that one decides and says so (`analysis.confirm` asks a candidate that can still be asked).
     """
-    keys = case_keys(suite)
     failures: list[CriticalFailure] = []
-    for item in suite.evals:
-        for spec in item.scorers:
-            metric_id = f"{item.id}/{spec.id}"
-            metric = scorers[metric_id].metric
-            if not _guards(suite, scorers, metric_id):
-                continue
-            paired = pairs[metric_id]
-            sign = 1.0 if metric.direction == "higher" else -1.0
-            for case, before, after in zip(paired.cases, paired.baseline, paired.candidate, strict=True):
-                if case.critical and sign * before >= sign * 0.5 and not sign * after >= sign * 0.5:
-                    failures.append(
-                        CriticalFailure(
-                            key=keys[item.golden_set.name, case.id],
-                            metric=metric_id,
-                            passed_before=_answers(sign, before, paired.repeats_baseline),
-                            failed_after=_answers(sign, after, paired.repeats_candidate),
-                            confirmed=paired.repeats_candidate > 1,
-                        )
+    for metric_id, item, _ in suite.metrics:
+        if not _guards(suite, scorers, metric_id):
+            continue
+        paired = pairs[metric_id]
+        sign = 1.0 if scorers[metric_id].metric.direction == "higher" else -1.0
+        for case, before, after in zip(paired.cases, paired.baseline, paired.candidate, strict=True):
+            if case.critical and sign * before >= sign * 0.5 and not sign * after >= sign * 0.5:
+                failures.append(
+                    CriticalFailure(
+                        key=keys[item.golden_set.name, case.id],
+                        metric=metric_id,
+                        passed_before=_answers(sign, before, paired.repeats_baseline),
+                        failed_after=_answers(sign, after, paired.repeats_candidate),
+                        confirmed=paired.repeats_candidate > 1,
                     )
+                )
     return tuple(failures)
 
 
@@ -130,20 +133,17 @@ def _answers(sign: float, value: float, repeats: int) -> str:
 
 
 def unanswered_critical(
-    suite: Suite, pairs: Mapping[str, Paired], scorers: Mapping[str, Scorer]
+    suite: Suite, pairs: Mapping[str, Paired], scorers: Mapping[str, Scorer], keys: Keys
 ) -> list[str]:
     """Critical cases without a baseline answer: whether the candidate broke them cannot be known, so it is said."""
-    keys = case_keys(suite)
     found: dict[str, None] = {}
-    for item in suite.evals:
-        for spec in item.scorers:
-            metric_id = f"{item.id}/{spec.id}"
-            if not _guards(suite, scorers, metric_id):
-                continue
-            paired = pairs[metric_id]
-            for case, before, _ in paired.lost:
-                if case.critical and before == paired.repeats_baseline:
-                    found[keys[item.golden_set.name, case.id]] = None
+    for metric_id, item, _ in suite.metrics:
+        if not _guards(suite, scorers, metric_id):
+            continue
+        paired = pairs[metric_id]
+        for case, before, _ in paired.lost:
+            if case.critical and before == paired.repeats_baseline:
+                found[keys[item.golden_set.name, case.id]] = None
     if not found:
         return []
     shown = ", ".join(list(found)[:5]) + (", …" if len(found) > 5 else "")

@@ -6,28 +6,46 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from datetime import date
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from evalharness.analysis.align import Array, Paired, incomparable, pair
 from evalharness.analysis.changes import (
+    Keys,
     case_changes,
+    case_keys,
     critical_failures,
     unanswered_critical,
     unguarded_critical,
 )
+from evalharness.analysis.looks import critical_cases, suite_at
 from evalharness.core.cases import Slice
-from evalharness.core.comparisons import Comparison, MetricComparison, Side
+from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison, Side
 from evalharness.core.estimates import PairedEstimate
 from evalharness.core.protocols import CorpusScorer, Scorer
 from evalharness.core.runs import Coverage, Run
-from evalharness.core.suites import EvalSpec, MetricRule, Suite
+from evalharness.core.suites import EvalSpec, Margin, MetricRule, SliceRule, Suite, Waiver
+from evalharness.stats._inputs import LEVEL
 from evalharness.stats.paired import paired_cases, paired_corpus
 from evalharness.stats.power import mde, n_for_power
 
 MOST_SLICE_VALUES: Final = 50
 """A tag with more values than this is an identifier, not a slice."""
+_NO_LEVELS: Final[Mapping[Any, Any]] = {}
+
+
+MetricKey: TypeAlias = "tuple[str, Slice | None]"
+"""A metric by its id, or one slice of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """The levels one look is judged at: `alpha` of the one-sided bound, `level` of the two-sided interval."""
+
+    alpha: float
+    level: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +53,17 @@ class _Frame:
     """What stays the same over one metric and its slices."""
 
     metric_id: str
-    eval_id: str
+    item: EvalSpec
     scorer_id: str
     scorer: Scorer
     rule: MetricRule
+    waiver: Waiver | None
+    waived: bool
     suite: Suite
     paired: Paired
+    runs: tuple[Run, Run]
     seed: int
+    levels: Mapping[MetricKey, Levels]
 
     @property
     def gated(self) -> bool:
@@ -52,6 +74,19 @@ class _Frame:
         named = self.suite.gate.primary
         return self.gated and (not named or self.metric_id in named)
 
+    @property
+    def margin(self) -> Margin:
+        if self.waiver is not None and self.waived:
+            return self.waiver.margin
+        return self.rule.margin or self.suite.gate.max_drop
+
+    def gating(self, of: Slice) -> SliceRule | None:
+        """What makes a slice gate, None where nothing does."""
+        return next((r for r in self.suite.gate.slices if r.metric == self.metric_id and r.slice == of), None)
+
+    def levels_of(self, of: Slice | None) -> Levels:
+        return self.levels.get((self.metric_id, of)) or Levels(self.suite.gate.alpha, LEVEL)
+
 
 def compare_runs(
     suite: Suite,
@@ -60,33 +95,61 @@ def compare_runs(
     scorers: Mapping[str, Scorer],
     *,
     seed: int,
+    today: date | None = None,
     warnings: Sequence[str] = (),
+    levels: Mapping[MetricKey, Levels] = _NO_LEVELS,
+    whole: Suite | None = None,
 ) -> Comparison:
     """Lay two runs side by side.
 
     Every random draw comes from `seed` and the metric's id, so that adding a metric does not move another.
-    `warnings` are what is already known of the suite.
     Runs that cannot be compared give a Comparison with `problems` and no metrics.
+
+    Args:
+        suite: what is compared.
+        baseline: its run.
+        candidate: its run.
+        scorers: by metric id.
+        seed: of every random draw.
+        today: decides which waivers still count; None: none does.
+        warnings: what is already known of the suite.
+        levels: where a metric is not judged at the gate's alpha and a 95% interval (a look among several).
+        whole: the suite that `suite` is a sample of; its critical cases are guarded and its names are used.
     """
     sides = (_side("baseline", baseline), _side("candidate", candidate))
     problems = incomparable(suite, baseline, candidate)
     metrics: list[MetricComparison] = []
     slices: list[MetricComparison] = []
     told: list[str] = []
-    pairs: dict[str, Paired] = {}
+    changes: tuple[CaseChange, ...] = ()
+    critical: tuple[CriticalFailure, ...] = ()
     if not problems:
-        for item in suite.evals:
-            for spec in item.scorers:
-                frame = _frame(suite, item, spec.id, scorers, baseline, candidate, seed)
-                pairs[frame.metric_id] = frame.paired
-                metrics.append(_whole(frame))
-                slices.extend(_slices(frame, told))
+        pairs: dict[str, Paired] = {}
+        for metric_id, item, spec in suite.metrics:
+            waiver = suite.gate.waiver(metric_id)
+            frame = _Frame(
+                metric_id=metric_id,
+                item=item,
+                scorer_id=spec.id,
+                scorer=scorers[metric_id],
+                rule=suite.gate.rule(metric_id),
+                waiver=waiver,
+                waived=waiver is not None and waiver.holds(today),
+                suite=suite,
+                paired=pair(item.golden_set, metric_id, scorers[metric_id], baseline, candidate),
+                runs=(baseline, candidate),
+                seed=seed,
+                levels=levels,
+            )
+            pairs[metric_id] = frame.paired
+            metrics.append(_whole(frame))
+            slices.extend(_slices(frame, told))
         told.extend(_floor_warnings(metrics, scorers))
         told.extend(_side_warnings(baseline, candidate))
-        told.extend(unguarded_critical(suite, scorers))
-        told.extend(unanswered_critical(suite, pairs, scorers))
-    changes = case_changes(suite, baseline, candidate, pairs, scorers) if not problems else ()
-    critical = critical_failures(suite, pairs, scorers) if not problems else ()
+        keys = case_keys(whole or suite)
+        changes = case_changes(suite, baseline, candidate, pairs, scorers, keys)
+        critical, more = _guard(whole, suite, pairs, (baseline, candidate), scorers, keys)
+        told.extend(more)
     return Comparison(
         baseline=sides[0],
         candidate=sides[1],
@@ -101,6 +164,27 @@ def compare_runs(
         problems=tuple(problems),
         warnings=tuple(dict.fromkeys([*told, *warnings])),
     )
+
+
+def _guard(
+    whole: Suite | None,
+    suite: Suite,
+    pairs: Mapping[str, Paired],
+    runs: tuple[Run, Run],
+    scorers: Mapping[str, Scorer],
+    keys: Keys,
+) -> tuple[tuple[CriticalFailure, ...], list[str]]:
+    """Critical cases that broke, and what to say of those that nothing guards. A sample guards those of the whole."""
+    guarded = suite
+    if whole is not None:
+        guarded = suite_at(whole, critical_cases(whole))
+        pairs = {
+            metric_id: pair(item.golden_set, metric_id, scorers[metric_id], *runs)
+            for metric_id, item, _ in guarded.metrics
+        }
+    failures = critical_failures(guarded, pairs, scorers, keys)
+    told = unguarded_critical(guarded, scorers) + unanswered_critical(guarded, pairs, scorers, keys)
+    return failures, told
 
 
 def _side(role: str, run: Run) -> Side:
@@ -128,50 +212,30 @@ def _versions(about: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _frame(
-    suite: Suite,
-    item: EvalSpec,
-    scorer_id: str,
-    scorers: Mapping[str, Scorer],
-    baseline: Run,
-    candidate: Run,
-    seed: int,
-) -> _Frame:
-    metric_id = f"{item.id}/{scorer_id}"
-    scorer = scorers[metric_id]
-    return _Frame(
-        metric_id=metric_id,
-        eval_id=item.id,
-        scorer_id=scorer_id,
-        scorer=scorer,
-        rule=suite.gate.rule(metric_id),
-        suite=suite,
-        paired=pair(item.golden_set, metric_id, scorer, baseline, candidate),
-        seed=seed,
-    )
-
-
 def _whole(frame: _Frame) -> MetricComparison:
     paired = frame.paired
     missing = (paired.missing_baseline, paired.missing_candidate)
-    return _metric(frame, np.arange(len(paired.cases)), None, missing, _missing_problem(frame))
+    planned = len(frame.item.golden_set.cases)
+    problem = _missing_problem(frame, missing, planned, paired.dropped_unbounded)
+    return _metric(frame, np.arange(len(paired.cases)), None, missing, problem)
 
 
-def _missing_problem(frame: _Frame) -> str | None:
-    """Why a metric decides on too little, None when it does not."""
-    paired, most = frame.paired, frame.suite.gate.max_failures
-    for role, missing, planned in (
-        ("baseline", paired.missing_baseline, paired.planned_baseline),
-        ("candidate", paired.missing_candidate, paired.planned_candidate),
-    ):
+def _missing_problem(frame: _Frame, missed: tuple[int, int], cases: int, dropped: int) -> str | None:
+    """Why a metric, or a gating slice of it, decides on too little; None when it does not.
+
+    `missed` counts answers without a score on both sides, `cases` what was planned, `dropped` the cases left out.
+    """
+    most = frame.suite.gate.max_failures
+    for role, missing, run in zip(("baseline", "candidate"), missed, frame.runs, strict=True):
+        planned = cases * run.repeats
         if missing > most * planned + 1e-6:  # 29% of 100 is 28.999999999999996 in binary floats
             return (
                 f"{missing} of {planned} {role} answers failed or could not be scored; "
                 f"at most {100 * most:.4g}% of them may (gate.max_failures)"
             )
-    if paired.dropped_unbounded and frame.gated:
+    if dropped and frame.gated:
         return (
-            f"{paired.dropped_unbounded} cases have no candidate value and this metric has no worst value to count; "
+            f"{dropped} cases have no candidate value and this metric has no worst value to count; "
             "make it advisory or get every answer"
         )
     return None
@@ -188,6 +252,9 @@ def _slices(frame: _Frame, told: list[str]) -> list[MetricComparison]:
             members.setdefault(tag, [])  # a slice that nobody answered is shown, not left out
             earlier = missing.get(tag, (0, 0))
             missing[tag] = (earlier[0] + before, earlier[1] + after)
+    declared = {(r.slice.key, r.slice.value) for r in frame.suite.gate.slices if r.metric == frame.metric_id}
+    for tag in declared:
+        members.setdefault(tag, [])  # a slice that gates is judged also where the sample holds none of it
     values = Counter(key for key, _ in members)
     for key, count in sorted(values.items()):
         if count > MOST_SLICE_VALUES:
@@ -195,23 +262,29 @@ def _slices(frame: _Frame, told: list[str]) -> list[MetricComparison]:
                 f"tag {key!r} has {count} values and is not shown as slices (at most {MOST_SLICE_VALUES})"
             )
     return [
-        _metric(
-            frame,
-            np.asarray(members[key, value], dtype=np.intp),
-            Slice(key, value),
-            missing.get((key, value), (0, 0)),
-            None,
-        )
-        for key, value in sorted(members)
-        if values[key] <= MOST_SLICE_VALUES
+        _slice(frame, Slice(*tag), members[tag], missing.get(tag, (0, 0)))
+        for tag in sorted(members)
+        if values[tag[0]] <= MOST_SLICE_VALUES or tag in declared
     ]
+
+
+def _slice(frame: _Frame, of: Slice, members: Sequence[int], missing: tuple[int, int]) -> MetricComparison:
+    index = np.asarray(members, dtype=np.intp)
+    if frame.gating(of) is None:
+        return _metric(frame, index, of, missing, None)
+    planned = sum(case.tags.get(of.key) == of.value for case in frame.item.golden_set.cases)
+    dropped = planned - len(members) if frame.paired.dropped_unbounded else 0
+    return _metric(frame, index, of, missing, _missing_problem(frame, missing, planned, dropped))
 
 
 def _metric(
     frame: _Frame, index: Any, of: Slice | None, missing: tuple[int, int], problem: str | None
 ) -> MetricComparison:
-    metric, gate = frame.scorer.metric, frame.suite.gate
-    margin = frame.rule.margin or gate.max_drop
+    metric = frame.scorer.metric
+    rule = None if of is None else frame.gating(of)
+    gates = rule is not None if of is not None else frame.gated
+    margin = rule.margin if rule is not None and rule.margin is not None else frame.margin
+    levels = frame.levels_of(of)
     estimate: PairedEstimate | None = None
     breakdown: dict[str, Any] = {}
     if len(index) == 0:
@@ -220,43 +293,44 @@ def _metric(
         rng = _rng(frame.seed, frame.metric_id, of)
         try:
             if metric.kind == "corpus":
-                estimate, breakdown = _corpus(frame, index, rng, of is None)
+                estimate, breakdown = _corpus(frame, index, rng, levels, of is None)
             else:
-                estimate = _cases(frame, index, rng)
+                estimate = _cases(frame, index, rng, levels)
         except ValueError as error:  # values no statistic can be made of, from a scorer that broke its word
             problem = problem or f"it could not be estimated: {error}"
     own_baseline = abs(estimate.baseline) if estimate is not None else 0.0
     max_drop = margin.absolute(own_baseline)
-    if estimate is not None and margin.relative and max_drop == 0.0 and of is None:
+    if estimate is not None and margin.relative and max_drop == 0.0 and (of is None or gates):
         problem = problem or f"the margin {margin} is relative and the baseline is 0; write it in pp"
-    whole = of is None
     return MetricComparison(
         id=frame.metric_id,
-        eval=frame.eval_id,
+        eval=frame.item.id,
         scorer=frame.scorer_id,
         kind=metric.kind,
         unit=metric.unit,
         direction=metric.direction,
-        gated=frame.gated and whole,
-        primary=frame.primary and whole,
+        gated=gates,
+        primary=gates and (of is not None or frame.primary),
         margin=margin,
         max_drop=max_drop,
         n_missing_baseline=missing[0],
         n_missing_candidate=missing[1],
         estimate=estimate,
         problem=problem,
-        mde=mde(estimate, alpha=gate.alpha) if estimate is not None else None,
+        mde=mde(estimate, alpha=levels.alpha) if estimate is not None else None,
         n_for_power=(
-            n_for_power(estimate, max_drop, alpha=gate.alpha)
+            n_for_power(estimate, max_drop, alpha=frame.suite.gate.alpha)
             if estimate is not None and max_drop > 0
             else None
         ),
         slice=of,
         breakdown=breakdown,
+        waiver=frame.waiver if of is None else None,
+        waived=frame.waived and of is None,
     )
 
 
-def _cases(frame: _Frame, index: Any, rng: np.random.Generator) -> PairedEstimate:
+def _cases(frame: _Frame, index: Any, rng: np.random.Generator, levels: Levels) -> PairedEstimate:
     paired = frame.paired
     lower = frame.scorer.metric.direction == "lower"
     one_repeat = paired.repeats_baseline == paired.repeats_candidate == 1
@@ -270,14 +344,15 @@ def _cases(frame: _Frame, index: Any, rng: np.random.Generator) -> PairedEstimat
         binary=binary,
         equal_repeats=paired.repeats_baseline == paired.repeats_candidate,
         clusters=_pick(paired.clusters, index),
-        alpha=frame.suite.gate.alpha,
+        alpha=levels.alpha,
+        level=levels.level,
         rng=rng,
     )
     return replace(estimate, baseline=estimate.baseline - shift, candidate=estimate.candidate - shift)
 
 
 def _corpus(
-    frame: _Frame, index: Any, rng: np.random.Generator, whole: bool
+    frame: _Frame, index: Any, rng: np.random.Generator, levels: Levels, whole: bool
 ) -> tuple[PairedEstimate, dict[str, Any]]:
     paired, scorer = frame.paired, frame.scorer
     assert isinstance(scorer, CorpusScorer)
@@ -290,7 +365,8 @@ def _corpus(
         aggregate,
         sign=1.0 if scorer.metric.direction == "higher" else -1.0,
         clusters=_pick(paired.clusters, index),
-        alpha=frame.suite.gate.alpha,
+        alpha=levels.alpha,
+        level=levels.level,
         rng=rng,
     )
     if not whole:

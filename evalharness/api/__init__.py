@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _installed_version
@@ -22,7 +22,6 @@ from evalharness.content import PathPolicy
 from evalharness.core.attempts import Attempt as Attempt
 from evalharness.core.candidates import Candidate
 from evalharness.core.cases import GoldenSet
-from evalharness.core.comparisons import Comparison
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
 from evalharness.core.verdicts import Verdict
@@ -30,7 +29,6 @@ from evalharness.engine.build import rescore_folder
 from evalharness.engine.collect import Collecting, collect
 from evalharness.engine.progress import Progress as Progress
 from evalharness.engine.progress import Silent as Silent
-from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sides import (
     SideSource,
     Surroundings,
@@ -41,16 +39,16 @@ from evalharness.engine.sides import (
 )
 from evalharness.errors import Problem, StoreError
 from evalharness.plugins import Entry, Registry, default_registry
-from evalharness.report.folder import about_run, clear_report, read_report_manifest, write_report_manifest
+from evalharness.report.folder import clear_report, read_report_manifest, write_report_manifest
 from evalharness.spec.load import load_candidate as _load_candidate
 from evalharness.spec.load import load_golden_set as _load_golden_set
 from evalharness.spec.load import load_suite as _load_suite
-from evalharness.spec.load import suite_warnings
 from evalharness.store.files import slug
-from evalharness.store.folder import Store, is_run_folder, locked, read_manifest, save_scores
+from evalharness.store.folder import Store, is_run_folder, locked, save_scores
 from evalharness.store.folder import load_run as _load_run
 
 if TYPE_CHECKING:
+    from evalharness.api.comparing import Answer
     from evalharness.spec.golden import Finding
 
 DEFAULT_SEED: Final = 20260101
@@ -181,11 +179,14 @@ def compare(
     candidate: str | Path,
     *,
     suite: str | Path | None = None,
+    extend: bool = False,
     settings: Settings | None = None,
 ) -> Verdict:
     """Run or load both sides, compare them and decide.
 
     Either side is a candidate file or a run folder. The verdict's `exit_code` is what the command line exits with.
+    Where the suite has `sampling`, cases are asked in looks until it is decided; `extend` then allows what is held in
+    reserve.
 
     Raises:
         InvalidComparisonError: there is no baseline. (Runs that cannot be compared give the outcome "invalid".)
@@ -195,7 +196,7 @@ def compare(
     """
     use = settings or Settings()
     left, right = find_sides(baseline, candidate, use.surroundings)
-    return _compare(left, right, suite, use).verdict
+    return _ask(left, right, suite, use, extend=extend)[0].verdict
 
 
 def compare_to(
@@ -204,6 +205,7 @@ def compare_to(
     candidate: str | Path,
     *,
     suite: str | Path | None = None,
+    extend: bool = False,
     settings: Settings | None = None,
 ) -> tuple[Verdict, Mapping[str, Path]]:
     """`compare`, and write the reports to `out` (default `reports/<base>-vs-<candidate>`).
@@ -224,8 +226,8 @@ def compare_to(
     if folder is None:
         folder = use.cwd / "reports" / f"{slug(left.name)}-vs-{slug(right.name)}"
         clear_report(folder)
-    found = _compare(left, right, suite, use)
-    return found.verdict, _written(found, folder, use)
+    found, chosen = _ask(left, right, suite, use, extend=extend)
+    return found.verdict, _written(found, chosen, folder, use, use.now().date().isoformat())
 
 
 def render(verdict: Verdict, out: str | Path) -> Mapping[str, Path]:
@@ -270,18 +272,21 @@ def rerender(
             raise StoreError(
                 f"{run_folder}: the run of this report is not there; run this where compare ran, or run compare again"
             )
-        if read_manifest(run_folder)["run_id"] != manifest[role]["run_id"]:
-            raise StoreError(
-                f"{run_folder}: another run has taken the place of the {role}; run compare again"
-            )
         runs.append(run_folder)
-    again = replace(use, seed=manifest["seed"])
-    confirming = use.cwd / manifest["critical"] if manifest.get("critical") else None
-    left, right = find_sides(runs[0], runs[1], again.surroundings)
-    found = _compare(left, right, manifest["suite"], again, confirming)
+    same = replace(use, seed=manifest["seed"])
+    left, right = find_sides(runs[0], runs[1], same.surroundings)
+    found, suite = _ask(left, right, manifest["suite"], same, again=manifest)
+    for role, run_folder, side in zip(
+        ("baseline", "candidate"), runs, (found.baseline, found.candidate), strict=True
+    ):
+        if side["run_id"] != manifest[role]["run_id"]:
+            raise StoreError(
+                f"{run_folder}: its answers or scores are no longer those of the {role} of this report; "
+                "run compare again"
+            )
     target = Path(out) if out is not None else Path(folder)
     clear_report(target)  # refuses a folder that holds something else, a run for one
-    return found.verdict, _written(found, target, again)
+    return found.verdict, _written(found, suite, target, same, manifest["today"])
 
 
 def rescore(folder: str | Path, *, suite: str | Path | None = None, settings: Settings | None = None) -> Run:
@@ -395,75 +400,43 @@ def plain(text: str) -> str:
     return strip_control(text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Compared:
-    """A verdict with what its report's manifest says. `critical`: the run that asked failed critical cases again."""
-
-    verdict: Verdict
-    baseline: Mapping[str, Any]
-    candidate: Mapping[str, Any]
-    suite: Suite
-    critical: Path | None
-
-
-def _compare(
+def _ask(
     left: SideSource,
     right: SideSource,
     suite: str | Path | None,
     use: Settings,
-    confirming: Path | None = None,
-) -> _Compared:
-    """Obtain both runs, compare, confirm critical failures, decide.
-
-    `confirming`: a stored run that asked the failed critical cases again, in place of asking now.
-    """
-    from evalharness.analysis.compare import compare_runs
-    from evalharness.analysis.confirm import confirm
-    from evalharness.gate.decide import decide
+    *,
+    extend: bool = False,
+    again: Mapping[str, Any] | None = None,
+) -> tuple[Answer, Suite]:
+    """Put the question of a comparison. `again`: the manifest of an earlier one that is to be rendered as it was."""
+    from evalharness.api.comparing import Question, Taken, answer
 
     chosen = choose_suite([left.suite_path, right.suite_path], suite, use.surroundings)
-    first, first_folder = left.obtain(chosen, use.surroundings)
-    # read at once: the other side may be stored in the same folder
-    about_first = about_run(read_manifest(first_folder), use.paths.show(first_folder))
-    second, second_folder = right.obtain(chosen, use.surroundings)
-    scorers = build_scorers(chosen, use.registry)
-    comparison = compare_runs(chosen, first, second, scorers, seed=use.seed, warnings=suite_warnings(chosen))
-    again: Path | None = None
-    if comparison.critical and second.repeats == 1:
-        again = confirming or _ask_critical_again(comparison, chosen, right.model, use)
+    question = Question(suite=chosen, baseline=left, candidate=right, today=use.now().date(), extend=extend)
     if again is not None:
-        standing, recovered = confirm(chosen, comparison.critical, load_run(again), scorers)
-        comparison = replace(comparison, critical=standing, warnings=(*recovered, *comparison.warnings))
-    return _Compared(
-        verdict=decide(comparison, chosen.gate),
-        baseline=about_first,
-        candidate=about_run(read_manifest(second_folder), use.paths.show(second_folder)),
-        suite=chosen,
-        critical=again,
-    )
+        looks = again["looks"]
+        question = replace(
+            question,
+            today=date.fromisoformat(again["today"]),
+            confirming=use.cwd / again["critical"] if again["critical"] else None,
+            taken=Taken(number=looks["taken"], repeats=tuple(looks["repeats"])) if looks else None,
+        )
+    return answer(question, use.surroundings), chosen
 
 
-def _ask_critical_again(
-    comparison: Comparison, suite: Suite, candidate: Candidate | None, use: Settings
-) -> Path | None:
-    """More answers of a candidate that can still be asked to the critical cases it failed once; None: it cannot."""
-    from evalharness.analysis.confirm import CONFIRM_REPEATS, critical_subset
-
-    if candidate is None or use.registry.load("providers", candidate.provider).recorded:
-        return None
-    again = replace(candidate, name=f"{candidate.name}-critical", repeats=CONFIRM_REPEATS)
-    return collect(critical_subset(suite, comparison.critical), again, use.registry, use.surroundings.how)[1]
-
-
-def _written(found: _Compared, folder: Path, use: Settings) -> Mapping[str, Path]:
+def _written(found: Answer, suite: Suite, folder: Path, use: Settings, today: str) -> Mapping[str, Path]:
     """Write the reports and their manifest; returns the reports by file name."""
     written = render(found.verdict, folder)
+    taken = found.taken
     write_report_manifest(
         folder,
         baseline=found.baseline,
         candidate=found.candidate,
-        suite=use.paths.show(Path(found.suite.path)),
+        suite=use.paths.show(Path(suite.path)),
         seed=use.seed,
+        today=today,
         critical=use.paths.show(found.critical) if found.critical is not None else None,
+        looks={"taken": taken.number, "repeats": list(taken.repeats)} if taken is not None else None,
     )
     return written

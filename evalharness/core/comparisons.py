@@ -103,8 +103,9 @@ Stopped: TypeAlias = Literal["regression", "pass", "end"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
-    """Where a sequential comparison stands. `number` of `planned` looks were taken; those after `routine` need --extend.
+    """Where a sequential comparison stands.
 
+    `number` of `planned` looks were taken; those after `routine` need --extend.
     `used` and `most` count the cases of each golden set at this look and at the last. `saved_baseline` and
     `saved_candidate` are answers that the routine looks would have asked for and did not need.
     """

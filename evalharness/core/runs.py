@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from evalharness.core.attempts import Attempt
-from evalharness.core.scores import Score
+from evalharness.core.attempts import Attempt, Failure
+from evalharness.core.scores import Score, Unscored
 
 AttemptKey: TypeAlias = "tuple[str, int]"
 """(case id, repeat)"""
@@ -29,14 +30,54 @@ class Coverage:
     unscored: int
     reasons: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
 
+    def row(self) -> dict[str, Any]:
+        """The counts as JSON data."""
+        return {
+            "planned": self.planned,
+            "scored": self.scored,
+            "failed": self.failed,
+            "unscored": self.unscored,
+            "reasons": dict(self.reasons),
+        }
+
+
+def count_coverage(
+    attempts: Mapping[str, Mapping[AttemptKey, Attempt]],
+    scores: Mapping[str, Mapping[AttemptKey, Score]],
+    sets: Mapping[str, str],
+) -> Coverage:
+    """Counts over planned attempts. `sets` maps metric id to golden set."""
+    reasons: Counter[str] = Counter()
+    planned = failed = 0
+    unreadable: set[tuple[str, AttemptKey]] = set()
+    for group in attempts.values():
+        planned += len(group)
+        for attempt in group.values():
+            if isinstance(attempt.outcome, Failure):
+                failed += 1
+                reasons[attempt.outcome.kind] += 1
+    for metric, values in scores.items():
+        for key, score in values.items():
+            if isinstance(score, Unscored):
+                unreadable.add((sets[metric], key))
+                reasons[f"{metric}: {score.reason}"] += 1
+    return Coverage(
+        planned=planned,
+        scored=planned - failed - len(unreadable),
+        failed=failed,
+        unscored=len(unreadable),
+        reasons=dict(sorted(reasons.items())),
+    )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """Attempts and scores of one candidate on one suite.
 
-    `attempts[golden set]` maps (case id, repeat) to Attempt, in plan order; every planned pair is there, a missing
-    answer being a Failure. `scores[metric id]` maps the same keys to Score for responses only (a failed attempt has
-    no score). `id` is a content digest of candidate, suite, outputs and scores: no times, no money.
+    `attempts[golden set]` maps (case id, repeat) to Attempt, in plan order; every pair that was asked is there, a
+    missing answer being a Failure. Where a sequential comparison stopped early, the cases it did not ask are absent.
+    `scores[metric id]` maps the same keys to Score for responses only (a failed attempt has no score). `id` is a
+    content digest of candidate, suite, outputs and scores: no times, no money.
     `manifest` is what manifest.json holds.
     """
 

@@ -12,6 +12,7 @@ Kind: TypeAlias = Literal[
     "bounded",  # each case lies in [low, high]
     "unbounded",  # no worst value exists (length in characters)
     "corpus",  # the metric is a function of summed per-case statistics (macro-F1, BLEU)
+    "log_ratio",  # the exponential of a ratio of two sums, `nll` / `tokens` in `Scored.stats` (perplexity)
 ]
 
 _NOTHING: Mapping[str, Any] = {}
@@ -45,7 +46,8 @@ class Metric:
     """How the values of one scorer are read. Direction and unit are required.
 
     `unit` is "fraction" for values in [0, 1] (shown as per cent, differences as pp), else a plain word such as
-    "characters". `low` and `high` bound a case's value; both None for kind "unbounded".
+    "characters". `low` and `high` bound a case's value; both None for kind "unbounded", and the worse
+    one None for kind "log_ratio", which has no worst value either.
     """
 
     direction: Direction

@@ -77,7 +77,7 @@ class SliceRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiver:
-    """A known trade-off: until and including the day `expires`, `metric` may lose `margin` instead of its own margin."""
+    """A known trade-off: through the day `expires`, `metric` may lose `margin` instead of its own margin."""
 
     metric: str
     margin: Margin

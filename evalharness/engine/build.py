@@ -8,10 +8,10 @@ from typing import Any
 
 from evalharness.core.attempts import Attempt, Failure, Response
 from evalharness.core.candidates import Candidate
-from evalharness.core.runs import AttemptKey, Run
+from evalharness.core.runs import AttemptKey, Run, count_coverage
 from evalharness.core.suites import Suite
 from evalharness.engine.execute import cost_usd, tokens_of
-from evalharness.engine.scoring import build_scorers, coverage, coverage_row, metric_sets, score_attempts
+from evalharness.engine.scoring import build_scorers, metric_sets, score_attempts
 from evalharness.errors import InvalidComparisonError, StoreError
 from evalharness.plugins import Registry
 from evalharness.store.files import read_lines
@@ -59,7 +59,7 @@ def build_run(
         "metrics": sets,
         "repeats": repeats,
         "models_returned": models,
-        "coverage": coverage_row(coverage(attempts, scores, sets)),
+        "coverage": count_coverage(attempts, scores, sets).row(),
         **about,
     }
     return Run(
@@ -105,6 +105,8 @@ def rescore_folder(folder: Path, suite: Suite, registry: Registry) -> Run:
         for case in golden_set.cases:
             for repeat in range(manifest["repeats"]):
                 found = stored.get((golden_set.name, case.id, repeat))
+                if found is None and manifest.get("unasked"):
+                    continue  # a sequential comparison stopped before it
                 if found is None:
                     raise StoreError(
                         f"{folder}: {ATTEMPTS} has no answer to {case.id!r}; run the candidate again"
@@ -112,7 +114,7 @@ def rescore_folder(folder: Path, suite: Suite, registry: Registry) -> Run:
                 group[case.id, repeat] = found
     about: dict[str, Any] = {
         k: manifest[k]
-        for k in ("candidate", "plan", "seed", "warnings", "facts", "environment")
+        for k in ("candidate", "plan", "unasked", "seed", "warnings", "facts", "environment")
         if k in manifest
     }
     about["plugins"] = [row for row in manifest["plugins"] if row.get("kind") != "scorers"]

@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import platform
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from evalharness.core.attempts import Attempt, Response
 from evalharness.core.candidates import Candidate
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 _T = TypeVar("_T")
+Asked: TypeAlias = Mapping[str, Collection[str]]
+"""Golden set → ids of the cases to ask."""
+_SPENT: Final = ("calls", "tries", "wall_s", "spent_input_tokens", "spent_output_tokens", "spent_usd")
 _PROVIDER_NEEDS = ("name", "version", "recorded", "cacheable", "open", "complete", "close")
 
 
@@ -66,11 +69,27 @@ class Collecting:
     progress: Progress = field(default_factory=Silent)
 
 
-def collect(suite: Suite, candidate: Candidate, registry: Registry, how: Collecting) -> tuple[Run, Path]:
+def collect(
+    suite: Suite,
+    candidate: Candidate,
+    registry: Registry,
+    how: Collecting,
+    *,
+    asked: Asked | None = None,
+    continuing: bool = False,
+) -> tuple[Run, Path]:
     """Answer and score a suite with one candidate, and store the run.
 
     Attempts made before (a killed run, an identical earlier run, the response cache) cost no call; failed ones are
     asked again. A second process on the same run waits for the first and finds its answers.
+
+    Args:
+        suite: what is asked; the plan, and with it the run folder, is always that of the whole suite.
+        candidate: who is asked.
+        registry: where its provider is found.
+        how: store, seed and the like.
+        asked: the cases to ask of each golden set, None for all. Answers to others that are stored stay in the run.
+        continuing: the stored answers of this plan were collected a moment ago and count whatever `how.fresh` says.
 
     Returns:
         The run and its folder.
@@ -97,9 +116,12 @@ def collect(suite: Suite, candidate: Candidate, registry: Registry, how: Collect
     with locked(folder, lambda: how.progress.note(f"waiting for another process on {folder}")):
         facts: dict[str, Any] = {"calls": 0}
         if not provider.recorded:
-            facts = _ask_open(plan, candidate, provider, how, folder, attempts)
+            facts = _ask_open(plan, candidate, provider, how, folder, attempts, asked, continuing)
+        made_calls = bool(facts["calls"])
+        if continuing or (provider.cacheable and not how.fresh):
+            facts = _summed(_facts_of_part(folder, plan), facts)
         run = _assemble(suite, candidate, provider, plan, attempts, facts, warnings, registry, how)
-        _store(folder, run, made_calls=bool(facts["calls"]))
+        _store(folder, run, made_calls=made_calls)
     return run, folder
 
 
@@ -185,23 +207,27 @@ def _ask_open(
     how: Collecting,
     folder: Path,
     attempts: dict[FullKey, Attempt],
+    asked: Asked | None,
+    continuing: bool,
 ) -> dict[str, Any]:
     """Fill `attempts`: from what is stored, from the cache, and by asking for the rest.
 
     Returns:
         Facts for the manifest.
     """
-    if how.fresh:
+    if how.fresh and not continuing:
         drop_journal(folder)  # the finished run stays until there is a new one
     journaled = read_journal(folder / JOURNAL, plan.digest)
     # a run that was to use nothing stored stays so when it is resumed
     fresh = how.fresh or (journaled.fresh and bool(journaled.attempts))
-    attempts.update(_stored(folder, plan, journaled, finished=provider.cacheable and not fresh))
+    usable = continuing or (provider.cacheable and not fresh)
+    attempts.update(_stored(folder, plan, journaled, finished=usable))
     resumed = len(attempts)
     cache: ResponseCache | None = None
     writer: CacheWriter | None = None
     try:
-        open_requests = [r for r in plan.requests if key_of(r) not in attempts]
+        wanted = _wanted(plan, asked)
+        open_requests = [r for r in wanted if key_of(r) not in attempts]
         if provider.cacheable and (open_requests or journaled.attempts):
             cache = ResponseCache(how.store.cache_path, replace=fresh)
             touched = open_requests if not journaled.attempts else plan.requests
@@ -217,7 +243,9 @@ def _ask_open(
             journal = Journal(folder / JOURNAL, plan=plan.digest, fresh=fresh)
             with contextlib.closing(journal):
                 facts |= run_sync(
-                    _call(open_requests, attempts, candidate, provider, how, plan, journal, writer)
+                    _call(
+                        open_requests, len(wanted), attempts, candidate, provider, how, plan, journal, writer
+                    )
                 )
         return facts
     finally:
@@ -228,6 +256,7 @@ def _ask_open(
 
 async def _call(
     requests: list[Request],
+    wanted: int,
     attempts: dict[FullKey, Attempt],
     candidate: Candidate,
     provider: Provider,
@@ -236,6 +265,7 @@ async def _call(
     journal: Journal,
     cache: CacheWriter | None,
 ) -> dict[str, Any]:
+    """Ask `requests`, the open ones of `wanted`."""
     loop = asyncio.get_running_loop()
     await provider.open()
     try:
@@ -257,7 +287,7 @@ async def _call(
         )
         started = loop.time()
         try:
-            how.progress.start(candidate.name, len(plan.requests), len(attempts))
+            how.progress.start(candidate.name, wanted, wanted - len(requests))
             await execution.run(requests)
         finally:
             how.progress.finish()
@@ -316,6 +346,33 @@ def _finished(folder: Path, plan: Plan, interrupted: bool) -> list[Attempt]:
         return []
 
 
+def _wanted(plan: Plan, asked: Asked | None) -> list[Request]:
+    """The requests of the plan that are to be answered now."""
+    if asked is None:
+        return list(plan.requests)
+    return [r for r in plan.requests if r.case.id in asked[r.golden_set]]
+
+
+def _facts_of_part(folder: Path, plan: Plan) -> Mapping[str, Any]:
+    """The facts of a stored run of this plan that asked a part of it: what it cost is part of the whole's cost."""
+    if not is_run_folder(folder):
+        return {}
+    try:
+        manifest = read_manifest(folder)
+    except StoreError:
+        return {}
+    return manifest["facts"] if manifest["plan"] == plan.digest and manifest.get("unasked") else {}
+
+
+def _summed(earlier: Mapping[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """Calls, tokens, time and money of this sitting and of those before it."""
+    for name in _SPENT:
+        before, now = earlier.get(name), facts.get(name)
+        if before is not None or now is not None:
+            facts[name] = round((before or 0) + (now or 0), 6)
+    return facts
+
+
 def _remember(journaled: Recovered, attempts: Mapping[FullKey, Attempt], writer: CacheWriter) -> None:
     """Hand what a killed run had not yet committed to the cache."""
     for attempt in journaled.attempts:
@@ -361,7 +418,9 @@ def _assemble(
 ) -> Run:
     attempts: dict[str, dict[AttemptKey, Attempt]] = {g.name: {} for g in suite.golden_sets}
     for request in plan.requests:
-        attempts[request.golden_set][request.case.id, request.repeat] = collected[key_of(request)]
+        found = collected.get(key_of(request))
+        if found is not None:
+            attempts[request.golden_set][request.case.id, request.repeat] = found
     sums = totals(attempts, candidate)
     if provider.recorded and not sums["usage_known"]:
         # a recording without usage never set out to tell it
@@ -383,6 +442,7 @@ def _assemble(
                 "cacheable": provider.cacheable or provider.recorded,
             },
             "plan": plan.digest,
+            "unasked": len(plan.requests) - len(collected),
             "seed": how.seed,
             "warnings": warnings,
             "facts": {**facts, **sums},

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from evalharness.core.attempts import Attempt, Failure
 from evalharness.core.protocols import Scorer
-from evalharness.core.runs import AttemptKey, Coverage
+from evalharness.core.runs import AttemptKey
 from evalharness.core.scores import Score, Scored, Unscored
 from evalharness.core.suites import ScorerSpec, Suite
 from evalharness.plugins import Registry
@@ -23,12 +22,12 @@ def build_scorer(spec: ScorerSpec, registry: Registry) -> Scorer:
 
 def build_scorers(suite: Suite, registry: Registry) -> dict[str, Scorer]:
     """Every scorer of a suite by metric id, in suite order."""
-    return {f"{e.id}/{s.id}": build_scorer(s, registry) for e in suite.evals for s in e.scorers}
+    return {metric_id: build_scorer(spec, registry) for metric_id, _, spec in suite.metrics}
 
 
 def metric_sets(suite: Suite) -> dict[str, str]:
     """Metric id → the golden set it is computed on."""
-    return {f"{e.id}/{s.id}": e.golden_set.name for e in suite.evals for s in e.scorers}
+    return {metric_id: item.golden_set.name for metric_id, item, _ in suite.metrics}
 
 
 def score_attempts(
@@ -81,43 +80,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value)
-
-
-def coverage(
-    attempts: Mapping[str, Mapping[AttemptKey, Attempt]],
-    scores: Mapping[str, Mapping[AttemptKey, Score]],
-    sets: Mapping[str, str],
-) -> Coverage:
-    """Counts over planned attempts. `sets` maps metric id to golden set."""
-    reasons: Counter[str] = Counter()
-    planned = failed = 0
-    unreadable: set[tuple[str, AttemptKey]] = set()
-    for group in attempts.values():
-        planned += len(group)
-        for attempt in group.values():
-            if isinstance(attempt.outcome, Failure):
-                failed += 1
-                reasons[attempt.outcome.kind] += 1
-    for metric, values in scores.items():
-        for key, score in values.items():
-            if isinstance(score, Unscored):
-                unreadable.add((sets[metric], key))
-                reasons[f"{metric}: {score.reason}"] += 1
-    return Coverage(
-        planned=planned,
-        scored=planned - failed - len(unreadable),
-        failed=failed,
-        unscored=len(unreadable),
-        reasons=dict(sorted(reasons.items())),
-    )
-
-
-def coverage_row(counts: Coverage) -> dict[str, Any]:
-    """Coverage as JSON data."""
-    return {
-        "planned": counts.planned,
-        "scored": counts.scored,
-        "failed": counts.failed,
-        "unscored": counts.unscored,
-        "reasons": dict(counts.reasons),
-    }

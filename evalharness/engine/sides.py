@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalharness.content import PathPolicy
@@ -11,7 +11,7 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
 from evalharness.engine.build import rescore_folder
-from evalharness.engine.collect import Collecting, collect
+from evalharness.engine.collect import Asked, Collecting, collect
 from evalharness.errors import InvalidComparisonError, Problem, SpecError, StoreError, UsageError
 from evalharness.plugins import Registry
 from evalharness.spec.load import load_candidate, load_suite
@@ -38,14 +38,38 @@ class SideSource:
     folder: Path | None = None
     model: Candidate | None = None
 
-    def obtain(self, suite: Suite, surroundings: Surroundings) -> tuple[Run, Path]:
+    def fixed(self, registry: Registry) -> bool:
+        """Whether its answers are there already: a stored run, or a recording."""
+        return self.model is None or bool(registry.load("providers", self.model.provider).recorded)
+
+    def obtain(
+        self,
+        suite: Suite,
+        surroundings: Surroundings,
+        *,
+        asked: Asked | None = None,
+        repeats: int | None = None,
+        continuing: bool = False,
+    ) -> tuple[Run, Path]:
         """The run of this side on `suite`, and its folder.
+
+        Args:
+            suite: what is asked.
+            surroundings: store, registry and the like.
+            asked: the cases a candidate is asked, None for all. A stored run or a recording gives all it has.
+            repeats: at least so many answers a case of a candidate that is asked; None: its own number.
+            continuing: this side was obtained a moment ago for fewer cases; those answers count.
 
         Raises:
             ProviderError, StoreError, UsageError: as `collect` and `load_run` do.
         """
         if self.model is not None:
-            return collect(suite, self.model, surroundings.registry, surroundings.how)
+            model = self.model
+            if repeats is not None and not self.fixed(surroundings.registry):
+                model = replace(model, repeats=max(repeats, model.repeats or 1))
+            return collect(
+                suite, model, surroundings.registry, surroundings.how, asked=asked, continuing=continuing
+            )
         assert self.folder is not None
         return _as_scored_by(suite, self.folder, surroundings.registry), self.folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,9 +76,14 @@ def write_report_manifest(
     candidate: Mapping[str, Any],
     suite: str,
     seed: int,
+    today: str,
     critical: str | None,
+    looks: Mapping[str, Any] | None,
 ) -> None:
-    """Write manifest.json. `baseline` and `candidate` are from `about_run`, the rest are paths and the seed used.
+    """Write manifest.json.
+
+    `baseline` and `candidate` are from `about_run`; the rest are paths, the seed, the day that waivers were judged on,
+    and which looks were taken: what it takes to come to the same verdict again.
 
     Raises:
         StoreError: it cannot be written.
@@ -91,7 +97,9 @@ def write_report_manifest(
             "candidate": candidate,
             "suite": suite,
             "seed": seed,
+            "today": today,
             "critical": critical,
+            "looks": looks,
         },
     )
 
@@ -115,11 +123,33 @@ def read_report_manifest(directory: Path) -> dict[str, Any]:
         and type(seed := manifest.get("seed")) is int
         and seed >= 0
         and isinstance(manifest.get("critical"), str | None)
+        and _is_day(manifest.get("today"))
+        and _are_looks(manifest.get("looks"))
     )
     if not whole:
         raise StoreError(f"{place}: damaged, or not of a comparison; run compare again")
     found: dict[str, Any] = manifest
     return found
+
+
+def _is_day(found: Any) -> bool:
+    try:
+        return isinstance(found, str) and date.fromisoformat(found).isoformat() == found
+    except ValueError:
+        return False
+
+
+def _are_looks(found: Any) -> bool:
+    if found is None:
+        return True
+    return (
+        isinstance(found, dict)
+        and type(found.get("taken")) is int
+        and found["taken"] >= 1
+        and isinstance(found.get("repeats"), list)
+        and len(found["repeats"]) == 2
+        and all(own is None or (type(own) is int and own >= 1) for own in found["repeats"])
+    )
 
 
 def _is_of_comparison(manifest: Path) -> bool:

@@ -20,6 +20,11 @@ from evalharness.cli.options import emit, guarded_stdout, json_option, running, 
     metavar="DIR",
     help="Where the reports go (default reports/<base>-vs-<cand>).",
 )
+@click.option(
+    "--extend",
+    is_flag=True,
+    help="Go on after an inconclusive comparison, as far as the suite's `sampling` allows: reserve cases, repeats.",
+)
 @json_option
 @running
 def command(
@@ -27,6 +32,7 @@ def command(
     candidate: str,
     suite: str | None,
     out: Path | None,
+    extend: bool,
     as_json: bool,
     allow: tuple[Path, ...],
     store: Path | None,
@@ -51,7 +57,7 @@ def command(
 
     use = settings(allow=allow, store=store, seed=seed, fresh=fresh, quiet=quiet)
     with guarded_stdout():
-        verdict, written = api.compare_to(out, baseline, candidate, suite=suite, settings=use)
+        verdict, written = api.compare_to(out, baseline, candidate, suite=suite, extend=extend, settings=use)
     if as_json:
         emit(api.comparison_json(verdict))
     else:

@@ -1,0 +1,228 @@
+"""From two sides to a verdict: obtain the runs, compare, confirm critical failures, decide; in looks where planned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from evalharness.analysis.compare import compare_runs
+from evalharness.analysis.confirm import CONFIRM_REPEATS, confirm, critical_subset
+from evalharness.analysis.looks import Look, Schedule, critical_cases, schedule
+from evalharness.analysis.sequential import LookSequence
+from evalharness.core.candidates import Candidate
+from evalharness.core.comparisons import Comparison
+from evalharness.core.protocols import Scorer
+from evalharness.core.runs import Run
+from evalharness.core.suites import Sampling, Suite
+from evalharness.core.verdicts import Verdict
+from evalharness.engine.collect import Asked, collect
+from evalharness.engine.scoring import build_scorers
+from evalharness.engine.sides import SideSource, Surroundings
+from evalharness.errors import UsageError
+from evalharness.gate.decide import decide, settled
+from evalharness.report.folder import about_run
+from evalharness.spec.load import suite_warnings
+from evalharness.store.folder import load_run, read_manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """Which looks a comparison took: enough to take them again. `repeats` as in `analysis.looks.Schedule`."""
+
+    number: int
+    repeats: tuple[int | None, int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is compared and how.
+
+    Attributes:
+        suite: the one suite of both sides.
+        baseline, candidate: the sides.
+        today: decides which waivers still count.
+        extend: whether cases in reserve and more repeats may be asked.
+        confirming: a stored run that asked failed critical cases again, in place of asking now.
+        taken: the looks of an earlier comparison that is rendered again; None: look until it is decided.
+    """
+
+    suite: Suite
+    baseline: SideSource
+    candidate: SideSource
+    today: date | None
+    extend: bool = False
+    confirming: Path | None = None
+    taken: Taken | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A verdict with what its report's manifest says. `critical`: the run that asked failed critical cases again."""
+
+    verdict: Verdict
+    baseline: Mapping[str, Any]
+    candidate: Mapping[str, Any]
+    critical: Path | None
+    taken: Taken | None
+
+
+def answer(question: Question, around: Surroundings) -> Answer:
+    """Compare two sides: at once, or in the looks that the suite plans.
+
+    Raises:
+        UsageError: --extend where nothing can be extended. And as `SideSource.obtain` does.
+    """
+    suite = question.suite
+    scorers = build_scorers(suite, around.registry)
+    sides = _Sides(question, around)
+    if suite.sampling is not None:
+        return _in_looks(question, suite.sampling, sides, scorers, around)
+    if question.extend:
+        raise UsageError(
+            f"{suite.path}: nothing to extend: the suite has no `sampling` with `reserve` or `max_repeats`; how far a "
+            "comparison may go is fixed before its first look"
+        )
+    baseline, candidate = sides.obtain(None)
+    comparison = compare_runs(
+        suite,
+        baseline,
+        candidate,
+        scorers,
+        seed=around.how.seed,
+        today=question.today,
+        warnings=suite_warnings(suite),
+    )
+    comparison, again = _confirmed(question, comparison, candidate, scorers, around)
+    return sides.answer(decide(comparison, suite.gate), again, None)
+
+
+def _in_looks(
+    question: Question,
+    sampling: Sampling,
+    sides: _Sides,
+    scorers: Mapping[str, Scorer],
+    around: Surroundings,
+) -> Answer:
+    suite = question.suite
+    repeats = question.taken.repeats if question.taken is not None else sides.repeats()
+    plan = schedule(suite, sampling, repeats, seed=around.how.seed)
+    sequence = LookSequence(
+        suite,
+        plan,
+        scorers,
+        seed=around.how.seed,
+        today=question.today,
+        warnings=suite_warnings(suite),
+    )
+    for look in _looks(question, plan):
+        baseline, candidate = sides.obtain(look)
+        comparison = sequence.at(look.number, baseline, candidate)
+        comparison, again = _confirmed(question, comparison, candidate, scorers, around)
+        stopped = settled(decide(comparison, suite.gate))
+        if stopped is not None or comparison.problems:
+            break
+    standing = sequence.standing(look.number, stopped or "end", (baseline.repeats, candidate.repeats))
+    verdict = decide(replace(comparison, looks=standing), suite.gate)
+    return sides.answer(verdict, again, Taken(number=look.number, repeats=repeats))
+
+
+def _looks(question: Question, plan: Schedule) -> tuple[Look, ...]:
+    """The looks to take now.
+
+    Raises:
+        UsageError: --extend where nothing can be extended.
+    """
+    if question.taken is not None:
+        return plan.looks[question.taken.number - 1 : question.taken.number]
+    if not question.extend:
+        return plan.looks[: plan.routine]
+    if plan.routine == len(plan.looks):
+        raise UsageError(
+            f"{question.suite.path}: nothing to extend: `sampling` holds no cases in reserve, and no side that can be "
+            "asked has fewer repeats than `max_repeats`; how far a comparison may go is fixed before its first look"
+        )
+    return plan.looks
+
+
+class _Sides:
+    """Both sides as far as they have been asked."""
+
+    def __init__(self, question: Question, around: Surroundings) -> None:
+        self._question = question
+        self._around = around
+        self._sources = (question.baseline, question.candidate)
+        self._fixed = tuple(source.fixed(around.registry) for source in self._sources)
+        self._critical = critical_cases(question.suite)
+        self._found: list[tuple[Run, Path] | None] = [None, None]
+        self._about: list[Mapping[str, Any]] = [{}, {}]
+
+    def repeats(self) -> tuple[int | None, int | None]:
+        """Answers to a case that each side gives by itself, None where they are there already."""
+        first, second = (
+            None if fixed or source.model is None else source.model.repeats or 1
+            for source, fixed in zip(self._sources, self._fixed, strict=True)
+        )
+        return first, second
+
+    def obtain(self, look: Look | None) -> tuple[Run, Run]:
+        """Both runs, asked as far as `look` needs (None: everything). Critical cases are asked at every look."""
+        asked: Asked | None = None
+        if look is not None:
+            asked = {name: cases | self._critical[name] for name, cases in look.cases.items()}
+        first, second = self._one(0, look, asked), self._one(1, look, asked)
+        return first, second
+
+    def answer(self, verdict: Verdict, critical: Path | None, taken: Taken | None) -> Answer:
+        """The verdict with what is known of both runs, named by the answers that were compared."""
+        ids = verdict.comparison.baseline.run_id, verdict.comparison.candidate.run_id
+        first, second = ({**about, "run_id": run} for about, run in zip(self._about, ids, strict=True))
+        return Answer(verdict=verdict, baseline=first, candidate=second, critical=critical, taken=taken)
+
+    def _one(self, place: int, look: Look | None, asked: Asked | None) -> Run:
+        before = self._found[place]
+        if before is not None and self._fixed[place]:
+            return before[0]
+        repeats = look.repeats if look is not None else None
+        run, folder = self._sources[place].obtain(
+            self._question.suite,
+            self._around,
+            asked=asked,
+            repeats=repeats,
+            continuing=before is not None and repeats is None,
+        )
+        self._found[place] = run, folder
+        # read at once: the other side may be stored in the same folder
+        self._about[place] = about_run(read_manifest(folder), self._around.paths.show(folder))
+        return run
+
+
+def _confirmed(
+    question: Question,
+    comparison: Comparison,
+    candidate: Run,
+    scorers: Mapping[str, Scorer],
+    around: Surroundings,
+) -> tuple[Comparison, Path | None]:
+    """The comparison with the critical failures that stand, and the run that asked them again."""
+    if not comparison.critical or candidate.repeats > 1:
+        return comparison, None
+    again = question.confirming or _ask_critical_again(
+        comparison, question.suite, question.candidate.model, around
+    )
+    if again is None:
+        return comparison, None
+    standing, recovered = confirm(question.suite, comparison.critical, load_run(again), scorers)
+    return replace(comparison, critical=standing, warnings=(*recovered, *comparison.warnings)), again
+
+
+def _ask_critical_again(
+    comparison: Comparison, suite: Suite, candidate: Candidate | None, around: Surroundings
+) -> Path | None:
+    """More answers of a candidate that can still be asked to the critical cases it failed once; None: it cannot."""
+    if candidate is None or around.registry.load("providers", candidate.provider).recorded:
+        return None
+    again = replace(candidate, name=f"{candidate.name}-critical", repeats=CONFIRM_REPEATS)
+    return collect(critical_subset(suite, comparison.critical), again, around.registry, around.how)[1]
