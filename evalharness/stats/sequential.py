@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -177,9 +177,9 @@ def _plan(alpha: float, used: Array, times: Array) -> _Plan:
     """Boundaries that spend alpha * `used` by the looks at `times`, each of shape (looks,); alpha up to 1."""
     cumulative, steps = alpha * used, alpha * np.diff(used, prepend=0.0)
     z, levels = np.full(times.size, np.inf), np.zeros(times.size)
-    looks = np.flatnonzero(steps > 0)  # where nothing is spent, nobody looks
+    looks = np.flatnonzero(steps > 0).tolist()  # where nothing is spent, nobody looks
     paths = _Paths(0.0, np.zeros(1), np.ones(1))
-    for look, following in zip(looks.tolist(), [*looks[1:].tolist(), None], strict=True):
+    for look, following in zip_longest(looks, looks[1:]):
         if paths.time == 0:
             levels[look], z[look] = cumulative[look], -float(special.ndtri(cumulative[look]))
         elif cumulative[look] >= 1 - _ALL_SPENT:
@@ -197,8 +197,8 @@ def _boundary(paths: _Paths, time: float, step: float, cumulative: float) -> flo
     """The z at `time` that a share `step` of all paths crosses for the first time, `cumulative` being spent by then.
 
     Newton's method on the logarithm of that share. The density of the survivors is log-concave, hence so is its tail:
-    from above the root every step stays above it, and no step needs a safeguard. P(Z >= z) lies between `step` and
-    `cumulative`, which brackets z.
+    from above the root every step stays above it. P(Z >= z) lies between `step` and `cumulative`; that bracket gives
+    the start and keeps rounding from leading astray.
     """
     root_time, deviation = math.sqrt(time), math.sqrt(time - paths.time)
     low, high = (-root_time * float(special.ndtri(share)) for share in (cumulative, step))
@@ -223,7 +223,7 @@ def _survivors(paths: _Paths, time: float, boundary: float, following: float) ->
     root_time = math.sqrt(time)
     behind, ahead = time - paths.time, following - time
     # What will be integrated is a mixture of Gaussians of variance `behind` times one of variance `ahead`.
-    narrowest = math.sqrt(behind * ahead / (behind + ahead))
+    narrowest = math.sqrt(behind) * math.sqrt(ahead / (behind + ahead))
     low, high = -_REACH * root_time, boundary * root_time
     panels = max(1, math.ceil((high - low) / (_PANEL * narrowest)))
     nodes, weights = _legendre()
