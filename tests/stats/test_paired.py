@@ -90,7 +90,7 @@ def test_paired_t_matches_scipy() -> None:
 def test_small_samples_flip_signs_unless_repeats_differ() -> None:
     left, right = _bounded(99, 2)
     assert _compare(left, right).test == "sign-flip (mid-p)"
-    assert _compare(left, right, equal_repeats=False).test == "paired t"
+    assert _compare(left, right, equal_repeats=False).test == "skewness-corrected t"
 
 
 def test_bound_covers_like_the_t_bound_on_well_behaved_data() -> None:
