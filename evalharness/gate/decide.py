@@ -39,7 +39,7 @@ from evalharness.stats.multiplicity import holm
 
 def decide(comparison: Comparison, policy: GatePolicy) -> Verdict:
     """Apply the gate's rules."""
-    checks = _checks((*comparison.metrics, *comparison.slices), policy.alpha)
+    checks = _checks((*comparison.metrics, *comparison.slices), policy)
     outcome, exit_code, reasons = _outcome(comparison, checks, policy)
     if comparison.looks is not None:
         reasons.append(stopped(comparison.looks))
@@ -68,7 +68,7 @@ def settled(verdict: Verdict) -> Literal["regression", "pass"] | None:
     return None
 
 
-def _checks(metrics: Sequence[MetricComparison], alpha: float) -> list[Check]:
+def _checks(metrics: Sequence[MetricComparison], policy: GatePolicy) -> list[Check]:
     """One check for each metric and slice, in the order given. A slice and its metric share an id, so places count."""
     drops: dict[int, float] = {}
     gains: dict[int, float] = {}
@@ -82,16 +82,18 @@ def _checks(metrics: Sequence[MetricComparison], alpha: float) -> list[Check]:
         drops.update(zip(places, holm([e.p_drop for _, e in family]), strict=True))
         gains.update(zip(places, holm([e.p_gain for _, e in family]), strict=True))
     return [
-        _check(metric, drops.get(place), gains.get(place), alpha)
+        _check(metric, drops.get(place), gains.get(place), policy.alpha)
         if metric.gated
-        else _advisory(
-            metric,
-            "declared advisory in the suite"
-            if metric.slice is None
-            else "slices are reported and do not gate",
-        )
+        else _advisory(metric, _why_advisory(metric, policy))
         for place, metric in enumerate(metrics)
     ]
+
+
+def _why_advisory(metric: MetricComparison, policy: GatePolicy) -> str:
+    if metric.slice is not None:
+        return "slices are reported and do not gate"
+    checked = [name for name, rule in policy.metrics.items() if rule.labels == metric.id]
+    return f"it holds the human labels of {checked[0]}" if checked else "declared advisory in the suite"
 
 
 def _check(metric: MetricComparison, p_drop: float | None, p_gain: float | None, alpha: float) -> Check:

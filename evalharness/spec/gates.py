@@ -242,12 +242,22 @@ class GateChecker:
             self.check_unit((*loc, written[0]), item.metric, built, getattr(item, written[0]))
 
     def check_wider(self, index: int, waiver: WaiverFile, own: Margin) -> None:
-        """A waiver that allows no more than the metric's own margin waives nothing."""
+        """A waiver must allow more than the metric's own margin, and be in its unit so that this can be known."""
         margin: Margin | None = waiver.max_drop or waiver.max_rise
-        if margin is not None and margin.relative == own.relative and margin.amount <= own.amount:
-            key = "max_drop" if waiver.max_drop is not None else "max_rise"
+        if margin is None:
+            return
+        key = "max_drop" if waiver.max_drop is not None else "max_rise"
+        at: Loc = ("gate", "waivers", index, key)
+        if margin.relative != own.relative:
             self.document.add(
-                ("gate", "waivers", index, key),
+                at,
+                f"the waiver of {waiver.metric} is {margin} and its own margin {own}: which of them is wider depends "
+                "on the baseline",
+                f"write the waiver in {'%' if own.relative else 'pp'}, as the margin",
+            )
+        elif margin.amount <= own.amount:
+            self.document.add(
+                at,
                 f"a waiver of {margin} is no wider than the margin of {waiver.metric}, {own}",
                 "a waiver allows more for a time; to allow less, set the metric's own margin",
             )

@@ -3,93 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
-import numpy as np
 import pytest
 
-from evalharness.core.comparisons import Comparison, CriticalFailure, MetricComparison, Side
-from evalharness.core.runs import Coverage
-from evalharness.core.suites import GatePolicy, Margin
 from evalharness.gate.decide import decide
-from evalharness.stats.paired import paired_cases
-from evalharness.stats.power import mde, n_for_power
-
-TWO_POINTS = Margin(Fraction(2, 100), relative=False)
-POLICY = GatePolicy(max_drop=TWO_POINTS)
-
-
-def metric(
-    regressed: int,
-    fixed: int,
-    n: int,
-    *,
-    name: str = "e/exact_match",
-    gated: bool = True,
-    primary: bool = True,
-    problem: str | None = None,
-) -> MetricComparison:
-    """A binary metric with so many regressed and fixed cases of n; 80% of the rest right."""
-    same = n - regressed - fixed
-    right = round(0.8 * same)
-    base = np.array([1.0] * regressed + [0.0] * fixed + [1.0] * right + [0.0] * (same - right))
-    cand = np.array([0.0] * regressed + [1.0] * fixed + [1.0] * right + [0.0] * (same - right))
-    estimate = paired_cases(
-        base, cand, binary=True, equal_repeats=True, clusters=None, alpha=0.05, rng=np.random.default_rng(0)
-    )
-    return MetricComparison(
-        id=name,
-        eval=name.split("/")[0],
-        scorer=name.split("/")[1],
-        kind="binary",
-        unit="fraction",
-        direction="higher",
-        gated=gated,
-        primary=gated and primary,
-        margin=TWO_POINTS,
-        max_drop=0.02,
-        n_missing_baseline=0,
-        n_missing_candidate=0,
-        estimate=estimate,
-        problem=problem,
-        mde=mde(estimate, alpha=0.05),
-        n_for_power=n_for_power(estimate, 0.02, alpha=0.05),
-    )
-
-
-def side(role: str) -> Side:
-    return Side(
-        role=role,
-        name=role,
-        run_id="sha256:" + "0" * 64,
-        digest="sha256:" + "1" * 64,
-        provider="replay",
-        model=None,
-        models=(),
-        repeats=1,
-        coverage=Coverage(planned=1000, scored=1000, failed=0, unscored=0),
-    )
-
-
-def comparison(
-    *metrics: MetricComparison, problems: tuple[str, ...] = (), critical: bool = False
-) -> Comparison:
-    failure = CriticalFailure(
-        key="case-7", metric="e/exact_match", passed_before="1", failed_after="0", confirmed=True
-    )
-    return Comparison(
-        baseline=side("baseline"),
-        candidate=side("candidate"),
-        suite_name="s",
-        suite_digest="sha256:" + "2" * 64,
-        seed=0,
-        alpha=0.05,
-        metrics=metrics,
-        slices=(),
-        changes=(),
-        critical=(failure,) if critical else (),
-        problems=problems,
-    )
+from tests.gate.support import POLICY, comparison, metric
 
 
 @pytest.mark.parametrize(
