@@ -22,6 +22,7 @@ BUILTINS: Final[Mapping[str, Mapping[str, str]]] = {
         "macro_f1": "evalharness.scorers.classification:MacroF1",
         "micro_f1": "evalharness.scorers.classification:MicroF1",
         "numeric": "evalharness.scorers.numeric:Numeric",
+        "perplexity": "evalharness.scorers.perplexity:Perplexity",
         "recorded": "evalharness.scorers.recorded:Recorded",
         "refusal": "evalharness.scorers.surface:Refusal",
         "regex": "evalharness.scorers.exact:Regex",
