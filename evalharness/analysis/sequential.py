@@ -73,8 +73,8 @@ class LookSequence:
         history = [*before, now]
         return replace(
             now,
-            metrics=tuple(self._adjusted(m, history) if m.gated else m for m in now.metrics),
-            slices=tuple(self._adjusted(m, history) if m.gated else m for m in now.slices),
+            metrics=tuple(self._adjusted(m, history) for m in now.metrics),
+            slices=tuple(self._adjusted(m, history) for m in now.slices),
         )
 
     def standing(self, number: int, stopped: Stopped, repeats: tuple[int, int]) -> Looks:
@@ -159,11 +159,14 @@ class LookSequence:
         return found
 
     def _adjusted(self, metric: MetricComparison, history: list[Comparison]) -> MetricComparison:
-        """The metric with p-values, bound and interval that hold over all looks so far."""
+        """The metric with p-values, bound and interval that hold over all looks so far.
+
+        A slice that does not gate is shown as it stands at this look.
+        """
         estimate = metric.estimate
-        course = self._courses[metric.id, metric.slice]
-        taken = course.until(len(history))
-        if estimate is None or taken == 0:
+        course = self._courses.get((metric.id, metric.slice))
+        taken = 0 if course is None else course.until(len(history))
+        if estimate is None or course is None or taken == 0:
             return metric
         looks = [_estimate(history[n - 1], metric.id, metric.slice) for n in course.numbers[:taken]]
         looks[-1] = estimate

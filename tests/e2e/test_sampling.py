@@ -1,0 +1,214 @@
+"""Sequential comparisons as a user meets them: fewer calls, the same verdict again, no way to peek."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Project
+from tests.servers.fixture import ModelServerHandle
+
+N = 400
+
+
+def spread(count: int, start: int = 0) -> set[int]:
+    """So many cases, evenly over the golden set."""
+    return {start + i * N // count for i in range(count)} if count else set()
+
+
+def sampled(project: Project, sampling: str, regressed: int = 0, fixed: int = 0, **more: Any) -> None:
+    """A project of 400 cases in looks, so many of them regressed and fixed."""
+    project.binary(N, 0, 0, **more)
+    wrong = {"base": spread(fixed, 3), "cand": spread(regressed)}
+    assert not wrong["base"] & wrong["cand"]
+    for side in ("base", "cand"):
+        project.candidate(
+            side, [{"id": f"q{i}", "output": "wrong" if i in wrong[side] else f"t{i}"} for i in range(N)]
+        )
+    text = (project.root / "suite.yaml").read_text()
+    project.write("suite.yaml", f"{text}sampling: {sampling}\n")
+
+
+def live(
+    project: Project, server: ModelServerHandle, *, wrong: set[int], name: str = "cand", more: str = ""
+) -> None:
+    """A candidate behind the loopback server that answers all but `wrong` right."""
+    server.answers({f"question {i}": f"t{i}" for i in range(N) if i not in wrong})
+    project.write(
+        f"{name}.yaml",
+        f"name: {name}\nsuite: ./suite.yaml\nprovider: openai\nmodel: lookup\nbase_url: {server.base_url}\n{more}",
+    )
+
+
+def test_a_clear_regression_stops_at_the_first_look(project: Project) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}", regressed=100)
+    done, found = project.compare(check=1)
+    looks = found["looks"]
+    assert (looks["look"], looks["of"], looks["stopped"], looks["early"]) == (1, 4, "regression", True)
+    assert looks["cases"] == {"questions": {"used": 100, "most": 400}}
+    assert looks["answers_saved"] == {"baseline": 300, "candidate": 300}
+    assert found["metrics"][0]["n"] == 100
+    assert found["coverage"]["candidate"]["planned"] == 100
+    assert any("exaggerate" in warning for warning in found["warnings"])
+    assert "look 1 of 4" in done.out
+
+
+def test_a_candidate_without_a_change_stops_when_every_metric_passed(project: Project) -> None:
+    # no change at all: Tango's bound excludes 2pp from 133 cases on at the full alpha, later under the first look's
+    sampled(project, "{initial: 100, max: 400, looks: 4}")
+    _, found = project.compare(check=0)
+    assert found["looks"]["stopped"] == "pass"
+    assert 100 < found["looks"]["cases"]["questions"]["used"] < 400
+    assert found["metrics"][0]["status"] == "pass"
+
+
+def test_what_cannot_be_decided_uses_every_case(project: Project) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}", regressed=18, fixed=9)
+    _, found = project.compare(check=3)
+    assert (found["looks"]["look"], found["looks"]["stopped"], found["looks"]["early"]) == (4, "end", False)
+    assert found["metrics"][0]["status"] == "suspect"
+
+
+def test_the_same_inputs_give_the_same_bytes_and_the_report_comes_again(project: Project) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}", regressed=30, fixed=5)
+    project.compare()
+    first = (project.root / "out" / "comparison.json").read_bytes()
+    project.compare()
+    assert (project.root / "out" / "comparison.json").read_bytes() == first
+    code = json.loads(first)["exit_code"]
+    project.run("report", "out", "--out", "again", check=code)
+    assert (project.root / "again" / "comparison.json").read_bytes() == first
+
+
+def test_only_the_cases_of_the_looks_are_asked(project: Project, model_server: ModelServerHandle) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}")
+    model_server.reset()
+    live(project, model_server, wrong=spread(100))
+    _, found = project.compare(check=1)
+    used = found["looks"]["cases"]["questions"]["used"]
+    assert used == 100
+    assert model_server.counters()["requests"] == used
+    first = (project.root / "out" / "comparison.json").read_bytes()
+    project.compare(check=1)
+    assert model_server.counters()["requests"] == used
+    assert (project.root / "out" / "comparison.json").read_bytes() == first
+    # what was asked is kept: the whole run asks the rest only, and changes no earlier verdict
+    project.run("run", "cand.yaml", check=0)
+    assert model_server.counters()["requests"] == N
+    project.compare(check=1)
+    assert (project.root / "out" / "comparison.json").read_bytes() == first
+    project.run("report", "out", "--out", "again", check=1)
+    assert (project.root / "again" / "comparison.json").read_bytes() == first
+
+
+def test_fresh_asks_each_case_once_over_all_looks(project: Project, model_server: ModelServerHandle) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}", fixed=9)
+    model_server.reset()
+    live(project, model_server, wrong=spread(18), more="limits: {concurrency: 32}\n")
+    _, found = project.compare("--fresh", check=3)
+    assert found["looks"]["look"] == 4
+    assert model_server.counters()["requests"] == N
+    facts = json.loads((project.root / "out" / "manifest.json").read_text())["candidate"]["facts"]
+    assert facts["calls"] == N
+    project.compare("--fresh", check=3)
+    assert model_server.counters()["requests"] == 2 * N
+
+
+def test_a_stored_run_that_stopped_early_is_no_whole_run(
+    project: Project, model_server: ModelServerHandle
+) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}")
+    model_server.reset()
+    live(project, model_server, wrong=spread(100))
+    project.compare(check=1)
+    folder = json.loads((project.root / "out" / "manifest.json").read_text())["candidate"]["folder"]
+    project.write("suite.yaml", (project.root / "suite.yaml").read_text().split("sampling:")[0])
+    done = project.run("compare", "base.yaml", folder, "--suite", "suite.yaml", "--out", "whole", check=4)
+    assert "stopped early" in done.out
+    # the candidate file can be asked for the rest
+    _, found = project.compare(check=1)
+    assert found["metrics"][0]["n"] == N and found["looks"] is None
+    assert model_server.counters()["requests"] == N
+
+
+def test_every_critical_case_is_asked_at_the_first_look(
+    project: Project, model_server: ModelServerHandle
+) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}", cases=lambda i: {"critical": i % 40 == 0})
+    model_server.reset()
+    live(project, model_server, wrong={80})
+    _, found = project.compare(check=1)
+    assert found["critical_failures"] == ["q80"]
+    assert found["looks"]["look"] == 1
+    assert found["metrics"][0]["n"] == 100, "critical cases outside the sample do not move the mean"
+    outside = model_server.counters()["requests"] - 2 - 100  # two more answers confirm the failure
+    assert 0 < outside < 10
+
+
+def test_clusters_stay_together(project: Project) -> None:
+    sampled(
+        project,
+        "{initial: 100, max: 400, looks: 4}",
+        regressed=120,
+        cases=lambda i: {"cluster": f"doc{i // 8}"},
+    )
+    _, found = project.compare()
+    metric = found["metrics"][0]
+    assert metric["n"] == 8 * metric["n_units"]
+
+
+def test_reserve_cases_are_asked_under_extend_only(project: Project, model_server: ModelServerHandle) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 3, reserve: 150}", fixed=9)
+    model_server.reset()
+    live(project, model_server, wrong=spread(18))
+    done, found = project.compare(check=0)
+    assert found["metrics"][0]["status"] == "underpowered"
+    assert found["looks"]["cases"]["questions"] == {"used": 250, "most": 400}
+    assert model_server.counters()["requests"] == 250
+    assert "--extend" in done.out
+    _, found = project.compare("--extend")
+    assert found["looks"]["cases"]["questions"]["used"] == 400
+    assert model_server.counters()["requests"] == 400
+    first = (project.root / "out" / "comparison.json").read_bytes()
+    project.run("report", "out", "--out", "again", check=found["exit_code"])
+    assert (project.root / "again" / "comparison.json").read_bytes() == first
+
+
+def test_repeats_are_asked_under_extend_only(project: Project, model_server: ModelServerHandle) -> None:
+    sampled(project, "{initial: 200, max: 400, looks: 2, max_repeats: 3}", fixed=9)
+    model_server.reset()
+    live(project, model_server, wrong=spread(18), more="decoding: {seed: 1}\n")
+    _, found = project.compare(check=3)
+    assert (found["looks"]["of"], found["looks"]["routine"]) == (3, 2)
+    assert model_server.counters()["requests"] == N
+    _, found = project.compare("--extend")
+    assert found["looks"]["look"] == 3
+    assert model_server.counters()["requests"] == 3 * N
+    first = (project.root / "out" / "comparison.json").read_bytes()
+    project.run("report", "out", "--out", "again", check=found["exit_code"])
+    assert (project.root / "again" / "comparison.json").read_bytes() == first
+
+
+@pytest.mark.parametrize("sampling", ["", "{initial: 100, max: 400, looks: 4}"])
+def test_extend_without_anything_to_extend_by_is_refused(project: Project, sampling: str) -> None:
+    if sampling:
+        sampled(project, sampling)
+    else:
+        project.binary(N, 0, 0)
+    done = project.run("compare", "base.yaml", "cand.yaml", "--extend", check=2)
+    assert "nothing to extend" in done.err and "suite.yaml" in done.err
+
+
+def test_an_interrupted_look_resumes(project: Project, model_server: ModelServerHandle) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}")
+    model_server.reset()
+    live(project, model_server, wrong=spread(100), more="limits: {max_tokens_total: 400}\n")
+    done = project.run("compare", "base.yaml", "cand.yaml", "--out", "out", check=5)
+    assert "limit" in done.err or "cap" in done.err
+    asked = model_server.counters()["requests"]
+    assert 0 < asked < 100
+    live(project, model_server, wrong=spread(100))
+    project.compare(check=1)
+    assert model_server.counters()["requests"] == 100
