@@ -103,7 +103,7 @@ def collect(
             f"{candidate.path or candidate.name}: limits.max_cost_usd needs a price; "
             "add `price: {input_per_million: …, output_per_million: …}`"
         )
-    provider = _provider(candidate, registry)
+    provider = make_provider(candidate, registry)
     how.store.prepare()
     warnings: list[str] = []
     attempts: dict[FullKey, Attempt] = {}
@@ -156,7 +156,12 @@ def run_sync(work: Coroutine[Any, Any, _T]) -> _T:
     return box[0]
 
 
-def _provider(candidate: Candidate, registry: Registry) -> Provider:
+def make_provider(candidate: Candidate, registry: Registry) -> Provider:
+    """The provider of a candidate, not opened.
+
+    Raises:
+        PluginError: it cannot be made, or is none. UsageError: the candidate does not suit it.
+    """
     try:
         provider: Provider = registry.load("providers", candidate.provider)(candidate)
     except EvalHarnessError:
@@ -221,7 +226,7 @@ def _ask_open(
     # a run that was to use nothing stored stays so when it is resumed
     fresh = how.fresh or (journaled.fresh and bool(journaled.attempts))
     usable = continuing or (provider.cacheable and not fresh)
-    attempts.update(_stored(folder, plan, journaled, finished=usable))
+    attempts.update(stored_attempts(folder, plan, journaled, finished=usable))
     resumed = len(attempts)
     cache: ResponseCache | None = None
     writer: CacheWriter | None = None
@@ -311,7 +316,9 @@ async def _close(provider: Provider, how: Collecting) -> None:
         how.progress.note(f"provider {provider.name!r} did not close well: {type(error).__name__}: {error}")
 
 
-def _stored(folder: Path, plan: Plan, journaled: Recovered, *, finished: bool) -> dict[FullKey, Attempt]:
+def stored_attempts(
+    folder: Path, plan: Plan, journaled: Recovered, *, finished: bool
+) -> dict[FullKey, Attempt]:
     """Responses an earlier run of the same plan left: its finished attempts and its journal. Failures are not answers.
 
     `finished` False: only the journal counts. So it is for a provider that cannot be cached, whose finished runs are

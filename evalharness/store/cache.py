@@ -23,6 +23,34 @@ _BUSY_SECONDS: Final = 30.0
 _CHUNK: Final = 500
 
 
+def known_keys(path: Path, keys: Iterable[str]) -> set[str]:
+    """Which of these keys a cache answers; none where there is no cache at `path`. Nothing is created or changed.
+
+    Raises:
+        StoreError: not a cache, damaged, or no permission.
+    """
+    if not path.exists():
+        return set()
+    # Without a write-ahead log nobody is writing, and SQLite need not make one only to read.
+    quiet = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
+    wanted, found = list(keys), set[str]()
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{quiet}", uri=True, timeout=_BUSY_SECONDS)
+        ) as db:
+            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'responses'").fetchone() is None:
+                return set()
+            for start in range(0, len(wanted), _CHUNK):
+                part = wanted[start : start + _CHUNK]
+                marks = ",".join("?" * len(part))
+                found.update(
+                    key for (key,) in db.execute(f"SELECT key FROM responses WHERE key IN ({marks})", part)
+                )
+    except sqlite3.Error as error:
+        raise _failed(path, "read", error) from error
+    return found
+
+
 class ResponseCache:
     """Key → Response. Writes are gathered and committed by `flush`, so that a commit is shared by many calls.
 
@@ -132,7 +160,11 @@ class ResponseCache:
             self._db.close()
 
     def _failed(self, doing: str, error: Exception) -> StoreError:
-        return StoreError(
-            f"{self._path}: cannot {doing} the response cache: {error}; free space, or delete the file "
-            "(it only saves calls), and run the same command again"
-        )
+        return _failed(self._path, doing, error)
+
+
+def _failed(path: Path, doing: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"{path}: cannot {doing} the response cache: {error}; free space, or delete the file "
+        "(it only saves calls), and run the same command again"
+    )
