@@ -25,34 +25,38 @@ Array = NDArray[np.float64]
 
 def incomparable(suite: Suite, baseline: Run, candidate: Run) -> list[str]:
     """Why these runs cannot be compared on this suite; empty when they can."""
+    return unfit("baseline", suite, baseline) + unfit("candidate", suite, candidate)
+
+
+def unfit(role: str, suite: Suite, run: Run) -> list[str]:
+    """Why a run cannot be compared on this suite; empty when it can. `role` is how the sentences call it."""
     problems: list[str] = []
-    for role, run in (("baseline", baseline), ("candidate", candidate)):
-        for golden_set in suite.golden_sets:
-            found = run.golden_sets.get(golden_set.name)
-            if found is None:
-                problems.append(
-                    f"the {role} run {run.name!r} has no answers for golden set {golden_set.name!r}; "
-                    "run it on this suite"
-                )
-            elif found != golden_set.digest:
-                problems.append(
-                    f"the {role} run {run.name!r} answered another version of golden set {golden_set.name!r} "
-                    f"({found[:19]} instead of {golden_set.digest[:19]}); run it again on this one"
-                )
-            else:
-                answered = {case_id for case_id, _ in run.attempts[golden_set.name]}
-                absent = sum(case.id not in answered for case in golden_set.cases)
-                if absent:
-                    problems.append(
-                        f"the {role} run {run.name!r} was asked {len(answered)} cases of golden set "
-                        f"{golden_set.name!r} and not the {absent} others that this comparison needs (it comes from a "
-                        "comparison that stopped early); complete it with: evalharness run CANDIDATE"
-                    )
-        if not problems and run.suite_digest != suite.digest:
+    for golden_set in suite.golden_sets:
+        found = run.golden_sets.get(golden_set.name)
+        if found is None:
             problems.append(
-                f"the {role} run {run.name!r} was scored under other scorers than suite {suite.name!r} has now; "
-                "re-score it with: evalharness score RUN --suite SUITE"
+                f"the {role} run {run.name!r} has no answers for golden set {golden_set.name!r}; "
+                "run it on this suite"
             )
+        elif found != golden_set.digest:
+            problems.append(
+                f"the {role} run {run.name!r} answered another version of golden set {golden_set.name!r} "
+                f"({found[:19]} instead of {golden_set.digest[:19]}); run it again on this one"
+            )
+        else:
+            answered = {case_id for case_id, _ in run.attempts[golden_set.name]}
+            absent = sum(case.id not in answered for case in golden_set.cases)
+            if absent:
+                problems.append(
+                    f"the {role} run {run.name!r} was asked {len(answered)} cases of golden set "
+                    f"{golden_set.name!r} and not the {absent} others that this comparison needs (it comes from a "
+                    "comparison that stopped early); complete it with: evalharness run CANDIDATE"
+                )
+    if not problems and run.suite_digest != suite.digest:
+        problems.append(
+            f"the {role} run {run.name!r} was scored under other scorers than suite {suite.name!r} has now; "
+            "re-score it with: evalharness score RUN --suite SUITE"
+        )
     return problems
 
 
@@ -143,11 +147,12 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
         dropped_unbounded=dropped,
         repeats_baseline=n_left,
         repeats_candidate=n_right,
-        clusters=_clusters(cases),
+        clusters=clusters_of(cases),
     )
 
 
-def _clusters(cases: Sequence[Case]) -> tuple[str, ...] | None:
+def clusters_of(cases: Sequence[Case]) -> tuple[str, ...] | None:
+    """As `Paired.clusters`."""
     if all(case.cluster is None for case in cases):
         return None
     return tuple(f"case {c.id}" if c.cluster is None else f"cluster {c.cluster}" for c in cases)

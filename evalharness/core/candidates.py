@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+AGAIN: Final = "-again"
+"""What the name of a candidate gains where it is run a second time, to be compared with itself."""
 
 _NOTHING: Mapping[str, Any] = {}
 
