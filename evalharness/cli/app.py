@@ -15,6 +15,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "score": ("score:command", "Score a stored run again, without a call."),
     "report": ("report:command", "Render the reports of an earlier comparison again."),
     "golden": ("golden:command", "Check and lock golden sets."),
+    "judge": ("judge:command", "Say how far judges and people agree."),
     "schema": ("schema:command", "Print the JSON Schema of a file kind, for editors."),
     "plugins": ("plugins:command", "List every scorer and provider that is installed."),
 }

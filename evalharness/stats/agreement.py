@@ -49,6 +49,7 @@ __all__ = [
     "Ratings",
     "Undefined",
     "cohen_kappa",
+    "equally_rated",
     "fleiss_kappa",
     "gwet_ac1",
     "krippendorff_alpha",
@@ -139,8 +140,8 @@ def cohen_kappa(
 
     Undefined where both raters gave one and the same value to every item.
 
-    `first` and `second` are raters of `ratings`; linear and quadratic weights need the scale "ordinal" or "interval". The
-    other arguments are those of `raw_agreement`.
+    `first` and `second` are raters of `ratings`; linear and quadratic weights need the scale "ordinal" or "interval".
+    The other arguments are those of `raw_agreement`.
 
     Raises:
         ValueError: as `raw_agreement`, and no such rater, one rater named twice, weights on a nominal scale.
@@ -188,11 +189,11 @@ def fleiss_kappa(
 
     Arguments and errors are those of `raw_agreement`.
     """
-    sizes = np.bincount(ratings.item)
-    if sizes.min() != sizes.max():
+    if not equally_rated(ratings):
+        sizes = np.bincount(ratings.item)
         return Undefined(
-            f"items have {sizes.min()} to {sizes.max()} ratings, and Fleiss' kappa needs the same number for every item; "
-            "Krippendorff's alpha does not"
+            f"items have {sizes.min()} to {sizes.max()} ratings, and Fleiss' kappa needs the same number for every "
+            "item; Krippendorff's alpha does not"
         )
     rows = rated_twice(ratings, clusters)
     if isinstance(rows, Undefined):
@@ -205,6 +206,11 @@ def fleiss_kappa(
         return weights @ differing / weights.sum(axis=1), 1 - (shares**2).sum(axis=1)
 
     return _estimate(rows, ratings, disagreement, level, rng)
+
+
+def equally_rated(ratings: Ratings) -> bool:
+    """Whether every item has the same number of ratings, as Fleiss' kappa needs."""
+    return np.unique(np.bincount(ratings.item)).size == 1
 
 
 def krippendorff_alpha(
@@ -343,7 +349,9 @@ def _unseen(observed: float, expected: float, units: int, level: float) -> tuple
 
 def _one_value(ratings: Ratings, rows: Rows | None = None) -> Undefined:
     value = ratings.values[0 if rows is None else int(rows.codes[0])]
-    return Undefined(f"every rating is {value!r}: with one value only, nothing tells agreement from chance")
+    return Undefined(
+        f"every rating is {value!r}, and with one value only nothing tells agreement from chance"
+    )
 
 
 def _positions(ratings: Ratings) -> Array:
