@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalharness.content import PathPolicy
-from evalharness.core.candidates import Candidate
+from evalharness.core.candidates import AGAIN, Candidate
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
 from evalharness.engine.build import rescore_folder
@@ -93,19 +93,65 @@ def find_sides(
         raise SpecError(list(dict.fromkeys(problems)))
     refuse_replacing(found[0], found[1], surroundings)
     refuse_replacing(found[1], found[0], surroundings)
-    return found[0], found[1]
+    return found[0], _beside(found[0], found[1], surroundings)
+
+
+def find_anchor(
+    given: str | Path, sides: tuple[SideSource, SideSource], surroundings: Surroundings
+) -> SideSource:
+    """The anchor: one of `sides` where it is that run or asks for it, else a side of its own.
+
+    Raises:
+        InvalidComparisonError: there is no such anchor. SpecError, StoreError, UsageError: it is not usable.
+    """
+    anchor = _side("anchor", given, surroundings)
+    for side in sides:
+        if _is_one(anchor, side):
+            return side
+        refuse_replacing(anchor, side, surroundings)
+        refuse_replacing(side, anchor, surroundings)
+    return anchor
+
+
+def _is_one(first: SideSource, second: SideSource) -> bool:
+    """Whether both are one stored run, or ask the same under one name."""
+    if first.folder is not None and second.folder is not None:
+        return first.folder.resolve() == second.folder.resolve()
+    one, other = first.model, second.model
+    if one is None or other is None:
+        return False
+    return (slug(one.name), one.digest, one.repeats) == (slug(other.name), other.digest, other.repeats)
+
+
+def _beside(first: SideSource, second: SideSource, surroundings: Surroundings) -> SideSource:
+    """`second`, under a name of its own where its answers would be stored over those of `first`.
+
+    Without --fresh a cacheable candidate gives the answers that are stored, and both sides are one run.
+    """
+    one, other = first.model, second.model
+    if one is None or other is None or one.digest != other.digest or slug(one.name) != slug(other.name):
+        return second
+    provider = surroundings.registry.load("providers", other.provider)
+    if provider.recorded or (provider.cacheable and not surroundings.how.fresh):
+        return second
+    name = other.name + AGAIN
+    return replace(second, name=name, model=replace(other, name=name))
 
 
 def _side(role: str, given: str | Path, surroundings: Surroundings) -> SideSource:
     try:
         path = surroundings.paths.argument(str(given))
     except SpecError as error:
-        if role == "baseline":
-            raise InvalidComparisonError(
-                f"there is no baseline {str(given)!r}: {error}; without a baseline nothing can be compared; "
-                "give a candidate file or a run folder"
-            ) from error
-        raise
+        if role == "candidate":
+            raise
+        without = (
+            "without a baseline nothing can be compared"
+            if role == "baseline"
+            else "drift can only be told from what is there"
+        )
+        raise InvalidComparisonError(
+            f"there is no {role} {str(given)!r}: {error}; {without}; give a candidate file or a run folder"
+        ) from error
     if path.is_dir():
         folder = finished_run(path)
         return SideSource(
@@ -134,9 +180,11 @@ def refuse_replacing(stored: SideSource, asked: SideSource, surroundings: Surrou
         return
     provider = surroundings.registry.load("providers", model.provider)
     told_apart = provider.recorded or (provider.cacheable and not surroundings.how.fresh)
+    manifest = read_manifest(folder)
     same = (
         folder.name.startswith(f"{slug(model.name)}-")
-        and read_manifest(folder)["candidate"]["digest"] == model.digest
+        and slug(manifest["name"]) == slug(model.name)  # `base-again-…` is no folder of `base`
+        and manifest["candidate"]["digest"] == model.digest
     )
     if same and not told_apart:
         raise UsageError(
