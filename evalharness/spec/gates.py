@@ -137,7 +137,9 @@ class GateChecker:
         self.document.add(
             loc,
             f"{why}, so a margin of {margin} says nothing about it",
-            f"under gate.metrics write `{name}: {{{built.key}: 5%}}` or `{name}: advisory`",
+            f"write {built.key}: 5%"
+            if loc[:2] in (("gate", "slices"), ("gate", "waivers"))
+            else f"under gate.metrics write `{name}: {{{built.key}: 5%}}` or `{name}: advisory`",
         )
 
     def check_labels(self, loc: Loc, name: str, labels: str, gate: GateFile) -> None:

@@ -190,7 +190,7 @@ class SamplingFile(Spec):
     looks: int = Field(
         default=5, ge=1, le=20, description="Looks from the first to the last; their levels are computed"
     )
-    reserve: int = Field(default=0, ge=0, description="Of these cases, the last ones; asked only by --extend")
+    reserve: int = Field(default=0, ge=0, description="Cases held back for --extend, the last of `max`")
     max_repeats: int | None = Field(
         default=None, ge=2, description="Answers for each case that --extend may go up to"
     )
