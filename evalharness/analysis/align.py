@@ -65,8 +65,8 @@ class Paired:
     """One metric paired by case.
 
     `cases`, `baseline` and `candidate` have one entry a paired case: case values averaged over repeats, on the
-    metric's own scale. `rows_baseline` and `rows_candidate` are (n, k) sufficient statistics of a corpus metric with
-    `columns`, averaged over repeats, None otherwise. `missing_*` count attempts without a
+    metric's own scale. `rows_baseline` and `rows_candidate` are (n, k) sufficient statistics of a corpus or log-ratio
+    metric with `columns`, averaged over repeats, None otherwise. `missing_*` count attempts without a
     score; `planned_*` all attempts.
     `lost` holds the cases behind those counts: (case, missing in the baseline, missing in the candidate).
     `dropped_unbounded` counts cases left out because the metric has no worst value. `clusters` has a label for each
@@ -92,7 +92,8 @@ class Paired:
 
 def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, candidate: Run) -> Paired:
     """Pair one metric of two comparable runs."""
-    corpus = scorer if scorer.metric.kind == "corpus" and isinstance(scorer, CorpusScorer) else None
+    summed = scorer.metric.kind in ("corpus", "log_ratio")
+    corpus = scorer if summed and isinstance(scorer, CorpusScorer) else None
     worst = scorer.metric.worst
     left, right = baseline.scores[metric_id], candidate.scores[metric_id]
     n_left, n_right = baseline.repeats, candidate.repeats
@@ -111,7 +112,7 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
         if not before:
             continue
         if lost_after:
-            if corpus is not None:
+            if corpus is not None and scorer.metric.kind == "corpus":
                 after.extend([corpus.worst(case)] * lost_after)
             elif worst is not None:
                 after.extend([Scored(worst)] * lost_after)
@@ -149,6 +150,19 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
         repeats_candidate=n_right,
         clusters=clusters_of(cases),
     )
+
+
+def values_of(
+    metric_id: str, baseline: Run, candidate: Run, cases: Sequence[Case]
+) -> dict[str, tuple[float, float]]:
+    """Case id → its values on both sides, averaged over repeats, for the cases that have a score on both."""
+    found: dict[str, tuple[float, float]] = {}
+    for case in cases:
+        before, _ = _scored(baseline.scores[metric_id], case.id, baseline.repeats)
+        after, _ = _scored(candidate.scores[metric_id], case.id, candidate.repeats)
+        if before and after:
+            found[case.id] = _mean(before), _mean(after)
+    return found
 
 
 def clusters_of(cases: Sequence[Case]) -> tuple[str, ...] | None:

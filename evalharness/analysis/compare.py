@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from evalharness.analysis.align import Array, Paired, incomparable, pair
+from evalharness.analysis.align import Array, Paired, incomparable, pair, values_of
 from evalharness.analysis.changes import (
     Keys,
     case_changes,
@@ -25,11 +25,13 @@ from evalharness.core.cases import Slice
 from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison, Side
 from evalharness.core.estimates import PairedEstimate
 from evalharness.core.protocols import CorpusScorer, Scorer
-from evalharness.core.runs import Coverage, Run
+from evalharness.core.runs import Coverage, Run, count_coverage
 from evalharness.core.suites import EvalSpec, Margin, MetricRule, SliceRule, Suite, Waiver
 from evalharness.stats._inputs import LEVEL
 from evalharness.stats.paired import paired_cases, paired_corpus
 from evalharness.stats.power import mde, n_for_power
+from evalharness.stats.ppi import ppi_difference
+from evalharness.stats.ratio import paired_log_ratio
 
 MOST_SLICE_VALUES: Final = 50
 """A tag with more values than this is an identifier, not a slice."""
@@ -116,7 +118,7 @@ def compare_runs(
         levels: where a metric is not judged at the gate's alpha and a 95% interval (a look among several).
         whole: the suite that `suite` is a sample of; its critical cases are guarded and its names are used.
     """
-    sides = (_side("baseline", baseline), _side("candidate", candidate))
+    sides = (_side("baseline", baseline, suite), _side("candidate", candidate, suite))
     problems = incomparable(suite, baseline, candidate)
     metrics: list[MetricComparison] = []
     slices: list[MetricComparison] = []
@@ -187,9 +189,14 @@ def _guard(
     return failures, told
 
 
-def _side(role: str, run: Run) -> Side:
+def _side(role: str, run: Run, suite: Suite) -> Side:
     about = run.manifest
-    counts = about["coverage"]
+    labels = {rule.labels for rule in suite.gate.metrics.values() if rule.labels is not None}
+    coverage = Coverage(**about["coverage"])
+    if labels & run.scores.keys():
+        # People label a part of the answers; the others are not answers that could not be scored.
+        scores = {metric: values for metric, values in run.scores.items() if metric not in labels}
+        coverage = count_coverage(run.attempts, scores, about["metrics"])
     return Side(
         role=role,
         name=run.name,
@@ -199,7 +206,7 @@ def _side(role: str, run: Run) -> Side:
         model=about["candidate"]["model"],
         models=tuple(about["models_returned"]),
         repeats=run.repeats,
-        coverage=Coverage(**counts),
+        coverage=coverage,
         facts={**about.get("facts", {}), "versions": _versions(about)},
     )
 
@@ -287,13 +294,18 @@ def _metric(
     levels = frame.levels_of(of)
     estimate: PairedEstimate | None = None
     breakdown: dict[str, Any] = {}
+    note: str | None = None
     if len(index) == 0:
         problem = problem or "no case has a score on both sides"
     else:
         rng = _rng(frame.seed, frame.metric_id, of)
         try:
-            if metric.kind == "corpus":
+            if frame.rule.labels is not None:
+                estimate, note = _corrected(frame, index, levels, frame.rule.labels)
+            elif metric.kind == "corpus":
                 estimate, breakdown = _corpus(frame, index, rng, levels, of is None)
+            elif metric.kind == "log_ratio":
+                estimate = _log_ratio(frame, index, rng, levels)
             else:
                 estimate = _cases(frame, index, rng, levels)
         except ValueError as error:  # values no statistic can be made of, from a scorer that broke its word
@@ -327,6 +339,7 @@ def _metric(
         breakdown=breakdown,
         waiver=frame.waiver if of is None else None,
         waived=frame.waived and of is None,
+        note=note,
     )
 
 
@@ -376,6 +389,47 @@ def _corpus(
         "candidate": scorer.breakdown(paired.columns, right.sum(axis=0)),
     }
     return estimate, tables if any(tables.values()) else {}
+
+
+def _log_ratio(frame: _Frame, index: Any, rng: np.random.Generator, levels: Levels) -> PairedEstimate:
+    paired = frame.paired
+    assert paired.rows_baseline is not None and paired.rows_candidate is not None
+    nll, tokens = paired.columns.index("nll"), paired.columns.index("tokens")
+    return paired_log_ratio(
+        paired.rows_baseline[index, nll],
+        paired.rows_candidate[index, nll],
+        paired.rows_baseline[index, tokens],
+        paired.rows_candidate[index, tokens],
+        clusters=_pick(paired.clusters, index),
+        alpha=levels.alpha,
+        level=levels.level,
+        rng=rng,
+    )
+
+
+def _corrected(frame: _Frame, index: Any, levels: Levels, labels: str) -> tuple[PairedEstimate, str]:
+    """The metric corrected by people's labels of a random part of its cases (PPI++), and what to say of it."""
+    paired = frame.paired
+    sign = 1.0 if frame.scorer.metric.direction == "higher" else -1.0
+    cases = [paired.cases[i] for i in index]
+    people = values_of(labels, *frame.runs, cases)
+    labelled = np.array([case.id in people for case in cases], dtype=np.bool_)
+    pairs = np.array([people.get(case.id, (0.0, 0.0)) for case in cases], dtype=np.float64)
+    found = ppi_difference(
+        sign * (paired.candidate[index] - paired.baseline[index]),
+        sign * (pairs[:, 1] - pairs[:, 0]),
+        labelled,
+        drawn="random",  # the suite says so, and its reader refuses anything else
+        baseline_mean=sign * float(pairs[labelled, 0].mean()) if labelled.any() else 0.0,
+        clusters=_pick(paired.clusters, index),
+        alpha=levels.alpha,
+        level=levels.level,
+    )
+    note = (
+        f"corrected by {found.n_labels} labels of {labels} (PPI++): weight {found.weight:.2f}, squared correlation "
+        f"with the labels {found.correlation2:.2f}, as precise as {found.n_labels * max(found.gain, 1.0):.0f} labels"
+    )
+    return found.estimate, note
 
 
 def _pick(labels: Sequence[str] | None, index: Any) -> list[str] | None:

@@ -41,6 +41,7 @@ class MetricComparison:
     `max_drop` is the margin in the metric's unit (resolved against the baseline when relative).
     `mde` is the smallest true drop seen with 80% power at this n; `n_for_power` the cases that would see a drop of
     `max_drop` with 80% power. `breakdown` holds per-class tables of a corpus metric for each side.
+    `note` says what else went into the estimate.
     `waiver` is what the suite waives for this metric; `margin` is the waiver's where it still holds (`waived`).
     """
 
@@ -64,6 +65,7 @@ class MetricComparison:
     breakdown: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     waiver: Waiver | None = None
     waived: bool = False
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
