@@ -10,9 +10,20 @@ from evalharness.plugins import default_registry
 from evalharness.spec.candidates import TAKES
 from evalharness.spec.json_schema import KINDS
 from evalharness.spec.load import load_candidate, validate
-from evalharness.spec.models import CandidateFile, CaseLine, OutputLine
+from evalharness.spec.models import (
+    CandidateFile,
+    CaseLine,
+    GateFile,
+    OutputLine,
+    SamplingFile,
+    SliceFile,
+    SuiteFile,
+    WaiverFile,
+)
+from evalharness.spec.reader import parse_yaml
 
 PAGE = Path(__file__).parents[2] / "docs" / "files.md"
+KEYS = re.compile(r"<!-- keys: suite -->\n```yaml\n(.*?)```\n", re.DOTALL)
 EXAMPLE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```\n", re.DOTALL)
 
 
@@ -44,5 +55,16 @@ def test_the_candidate_example_means_what_it_says(tmp_path: Path) -> None:
 
 def test_every_key_is_on_the_page() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    keys = {*CandidateFile.model_fields, *CaseLine.model_fields, *OutputLine.model_fields, *KINDS, *TAKES}
+    models = (CandidateFile, CaseLine, OutputLine, GateFile, SamplingFile, SliceFile, WaiverFile)
+    keys = {*KINDS, *TAKES}.union(*(model.model_fields for model in models))
     assert [key for key in sorted(keys) if key not in page] == []
+
+
+def test_the_optional_keys_of_a_suite_are_shown_as_they_are_read() -> None:
+    (shown,) = KEYS.findall(PAGE.read_text(encoding="utf-8"))
+    data = parse_yaml(shown, PAGE, "files.md").data
+    suite = SuiteFile.model_validate({"name": "s", "evals": [{"id": "routing"}], **data})
+    assert suite.sampling is not None
+    assert suite.sampling.model_fields_set == set(SamplingFile.model_fields)  # every key is shown
+    assert suite.gate.slices and suite.gate.waivers
+    assert suite.gate.metrics["answers/recorded:judge"].labels == "answers/recorded:human"
