@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterable
 from typing import Any, Final
 
-from evalharness.core.comparisons import Side
+from evalharness.core.comparisons import Comparison, Drift, Flakiness, Looks, MetricComparison, Side
 from evalharness.core.estimates import PairedEstimate
 from evalharness.core.runs import Coverage
 from evalharness.core.scores import Direction
+from evalharness.core.suites import Margin
 from evalharness.core.verdicts import Check, Verdict
 
 SCHEMA_VERSION: Final = 1
@@ -52,6 +53,10 @@ def comparison_document(verdict: Verdict) -> dict[str, Any]:
             "baseline": _coverage(comparison.baseline.coverage),
             "candidate": _coverage(comparison.candidate.coverage),
         },
+        "looks": None if comparison.looks is None else _looks(comparison.looks),
+        "waivers": [_waiver(metric) for metric in waived_metrics(comparison)],
+        "anchor": None if comparison.anchor is None else _anchor(comparison.anchor, comparison.drift),
+        "flakiness": [_flakiness(item) for item in comparison.flakiness] or None,
     }
 
 
@@ -117,6 +122,7 @@ def _metric(check: Check) -> dict[str, Any]:
         "test": None if estimate is None else estimate.test,
         "margin": str(metric.margin),
         "max_drop": finite(metric.max_drop),
+        "waived": metric.waived,
         "mde": finite(metric.mde),
         "n_for_power": metric.n_for_power,
         "n_regressed": None if estimate is None else estimate.n_regressed,
@@ -142,4 +148,98 @@ def _coverage(coverage: Coverage) -> dict[str, int]:
         "scored": coverage.scored,
         "failed": coverage.failed,
         "unscored": coverage.unscored,
+    }
+
+
+def _looks(looks: Looks) -> dict[str, Any]:
+    return {
+        "look": looks.number,
+        "of": looks.planned,
+        "routine": looks.routine,
+        "stopped": looks.stopped,
+        "early": looks.early,
+        "cases": {
+            name: {"used": looks.used.get(name, 0), "most": most} for name, most in sorted(looks.most.items())
+        },
+        "answers_saved": {"baseline": looks.saved_baseline, "candidate": looks.saved_candidate},
+    }
+
+
+def waived_metrics(comparison: Comparison) -> list[MetricComparison]:
+    """The metrics that the suite holds a waiver for, in suite order. A waiver is the metric's, not its slices'."""
+    return [metric for metric in comparison.metrics if metric.waiver is not None]
+
+
+def _waiver(metric: MetricComparison) -> dict[str, Any]:
+    waiver = metric.waiver
+    assert waiver is not None
+    return {
+        "metric": waiver.metric,
+        "margin": str(waiver.margin),
+        "max_drop": finite(_resolved(waiver.margin, metric.estimate)),
+        "reason": waiver.reason,
+        "expires": waiver.expires.isoformat(),
+        "active": metric.waived,
+    }
+
+
+def _resolved(margin: Margin, estimate: PairedEstimate | None) -> float | None:
+    """A margin in the metric's unit, None for a relative one where there is nothing it is relative to."""
+    if estimate is None:
+        return None if margin.relative else margin.absolute(0.0)
+    return margin.absolute(estimate.baseline)
+
+
+def _anchor(anchor: Side, drift: Iterable[Drift]) -> dict[str, Any]:
+    return _side(anchor) | {"metrics": [_drift(item) for item in drift]}
+
+
+def _drift(drift: Drift) -> dict[str, Any]:
+    metric = drift.metric
+    document: dict[str, Any] = {"id": metric.id}
+    if metric.slice is not None:
+        document["slice"] = str(metric.slice)
+    return document | {
+        "unit": metric.unit,
+        "direction": metric.direction,
+        "margin": str(metric.margin),
+        "anchor": anchor_value(drift),
+        "baseline": _since_anchor(drift.baseline, metric.direction),
+        "candidate": _since_anchor(drift.candidate, metric.direction),
+        "exceeds": drift.exceeds,
+        "problem": drift.problem,
+    }
+
+
+def anchor_value(drift: Drift) -> float | None:
+    """The anchor's value on the metric's own scale, over the cases it shares with the candidate (else baseline)."""
+    estimate = drift.candidate or drift.baseline
+    value: float | None = (
+        None if estimate is None else own_scale(estimate, drift.metric.direction)["baseline"]
+    )
+    return value
+
+
+def _since_anchor(estimate: PairedEstimate | None, direction: Direction) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    own = own_scale(estimate, direction)
+    return {
+        "value": own["candidate"],
+        "delta": own["delta"],
+        "ci": own["ci"],
+        "p_value": finite(estimate.p_drop),
+    }
+
+
+def _flakiness(item: Flakiness) -> dict[str, Any]:
+    return {
+        "metric": item.metric,
+        "cases": item.cases,
+        "answers": item.answers,
+        "between_cases_variance": finite(item.between_cases),
+        "within_cases_variance": finite(item.within_cases),
+        "flips": finite(item.flips),
+        "false_drops": finite(item.false_drops),
+        "flaky": [{"id": c.key, "rate": finite(c.rate), "answers": c.answers} for c in item.flaky],
     }

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from evalharness.core.verdicts import Verdict
 from evalharness.report import words
 from evalharness.report.cases import CasesView, build_cases
+from evalharness.report.evidence import EARLY_MARK, EARLY_MEANS
 from evalharness.report.plot import Panel, panels
 from evalharness.report.tables import breakdown
 from evalharness.report.view import MetricRow, View, build_view
@@ -39,11 +40,14 @@ def render_html(verdict: Verdict) -> str:
         cases=cases,
         panels=panels(view.metrics),
         slice_panels=_by_metric(slices),
+        gating_slices=any(row.gated for row in view.slices),
         slices_left_out=len(view.slices) - len(slices),
         breakdowns=[table for table in tables if table is not None],
         filters=_filters(cases),
         facts=_facts(view),
         versions=_versions(view),
+        early_mark=EARLY_MARK,
+        early_means=EARLY_MEANS,
         means=words.STATUS_MEANS,
         statuses=_statuses(view),
         css=Markup(css),

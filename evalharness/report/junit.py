@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 
 from evalharness.core.verdicts import Verdict
+from evalharness.report.evidence import EARLY_MEANS, FLAKY_SHOWN, Evidence
 from evalharness.report.text import one_line, strip_control
 from evalharness.report.view import MetricRow, View, build_view
 
@@ -14,7 +15,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render_junit(verdict: Verdict) -> str:
-    """One suite with a testcase for each metric and one for each critical case that failed.
+    """One suite with a testcase for each metric, each slice that gates and each critical case that failed.
 
     A primary metric that regressed fails; a suspect or underpowered one fails where it is what blocked; an invalid
     one is an error; an advisory one is skipped; what only warns passes with its sentences in system-out. Where none
@@ -43,9 +44,24 @@ def render_junit(verdict: Verdict) -> str:
     text = [f"{view.word}: {view.headline}", *view.reasons, *view.problems]
     text += [f"warning: {warning}" for warning in view.warnings]
     text += [f"next: {step}" for step in view.steps]
+    text += _evidence(view.evidence)
     ET.SubElement(suite, "system-out").text = _xml("\n".join(text))
     ET.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _evidence(evidence: Evidence) -> list[str]:
+    """The looks, waivers, drift and flakiness, a line each."""
+    lines = [] if evidence.looks is None else [evidence.looks.line]
+    lines += [f"waiver: {waiver.line}" for waiver in evidence.waivers]
+    if evidence.anchor is not None:
+        lines += [f"since the anchor {evidence.anchor.name}: {row.line}" for row in evidence.anchor.rows]
+    for metric in evidence.flakiness:
+        lines.append(f"flakiness: {metric.line}")
+        named = [f"{key} ({rate})" for key, rate, _ in metric.flaky[:FLAKY_SHOWN]]
+        if named:
+            lines.append(f"flaky on {metric.metric}: {', '.join(named)} {metric.more(len(named))}".rstrip())
+    return lines
 
 
 def _properties(view: View) -> list[tuple[str, str]]:
@@ -62,7 +78,8 @@ def _properties(view: View) -> list[tuple[str, str]]:
 
 def _metric_case(row: MetricRow, view: View) -> ET.Element:
     case = _case(view, row.label)
-    change = f"{row.delta}, {row.ci_level} CI {row.ci}" if row.plotted else "no estimate"
+    early = f" ({EARLY_MEANS})" if row.early else ""
+    change = f"{row.delta}, {row.ci_level} CI {row.ci}{early}" if row.plotted else "no estimate"
     summary = f"{row.title}: {row.baseline} → {row.candidate} ({change}), {row.margin_long}"
     details = "\n".join([row.reason, summary, *row.how])
     if row.status == "invalid" and row.gated:

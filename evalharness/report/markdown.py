@@ -9,6 +9,7 @@ from typing import Final
 from evalharness.core.verdicts import Outcome, Verdict
 from evalharness.report.cases import CasesView, CaseView, CriticalView, Limits, build_cases
 from evalharness.report.diff import Part
+from evalharness.report.evidence import EARLY_MARK, EARLY_MEANS, FLAKY_SHOWN, AnchorView, FlakyView
 from evalharness.report.text import one_line
 from evalharness.report.view import MetricRow, View, build_view
 
@@ -36,8 +37,10 @@ def render_markdown(verdict: Verdict) -> str:
     tail = [*_coverage(view), *_warnings(view), *_steps(view), *_about(view)]
     left = LIMIT - _size(head) - _size(tail) - 400
     metrics, left = _metrics(view, left)
-    regressed, _ = _cases(cases, left)
-    return "\n".join([*head, *metrics, *regressed, *tail]).rstrip() + "\n"
+    waivers = _waivers(view, left // 6)
+    evidence = _evidence(view, left // 3)
+    regressed = _cases(cases, left - _size(waivers) - _size(evidence))
+    return "\n".join([*head, *metrics, *waivers, *regressed, *evidence, *tail]).rstrip() + "\n"
 
 
 def prose(text: str) -> str:
@@ -75,6 +78,7 @@ def _verdict(view: View) -> list[str]:
         "",
         prose(view.headline),
         "",
+        *([view.evidence.looks.line, ""] if view.evidence.looks is not None else []),
     ]
 
 
@@ -98,19 +102,24 @@ def _metrics(view: View, left: int) -> tuple[list[str], int]:
         "| | metric | baseline | candidate | Δ | 95% CI | p (adj) | margin | status |",
         "|---|---|--:|--:|--:|:-:|--:|---|---|",
     ]
-    budget = left // 2
-    shown = 0
-    for row in view.metrics[:_METRIC_ROWS]:
-        line = _metric(row)
-        if budget < len(line) + 1:
-            break
-        budget -= len(line) + 1
-        lines.append(line)
-        shown += 1
-    lines.append("")
-    if shown < len(view.metrics):
-        lines += [f"{len(view.metrics) - shown:,} more metrics in report.html and comparison.json.", ""]
+    rows = _fitting((_metric(row) for row in view.metrics[:_METRIC_ROWS]), left // 2)
+    lines += [*rows, ""]
+    if any(row.early for row in view.metrics):
+        lines += [f"{EARLY_MARK} {EARLY_MEANS}", ""]
+    if len(rows) < len(view.metrics):
+        lines += [f"{len(view.metrics) - len(rows):,} more metrics in report.html and comparison.json.", ""]
     return lines, left - _size(lines)
+
+
+def _fitting(rows: Iterable[str], budget: int) -> list[str]:
+    """The first rows that fit in `budget` characters."""
+    kept: list[str] = []
+    for row in rows:
+        budget -= len(row) + 1
+        if budget < 0:
+            break
+        kept.append(row)
+    return kept
 
 
 _STATUS_MARK: Final = {
@@ -131,35 +140,30 @@ def _metric(row: MetricRow) -> str:
         code(row.title, cell=True),
         row.baseline,
         row.candidate,
-        row.delta,
+        row.delta_cell,
         row.ci,
         row.p_adjusted.replace("<", "&lt;"),
-        row.margin if row.gated else "–",
+        row.margin_cell if row.gated else "–",
         status,
     ]
     return "| " + " | ".join(cells) + " |"
 
 
-def _cases(cases: CasesView, left: int) -> tuple[list[str], int]:
+def _cases(cases: CasesView, left: int) -> list[str]:
     failed = {failure.key for failure in cases.critical}
     rows = [_case(case, critical=case.key in failed) for case in cases.regressed.cases]
     if not cases.regressed.left_out:
         rows += [_critical(failure) for failure in cases.critical if not failure.anchor]
     total = len(rows) + cases.regressed.left_out
     if not total:
-        return [], left
+        return []
     title = f"**What broke** ({total:,})"
     budget = left - len(title) - 200
-    kept: list[str] = []
-    for row in rows[:_CASE_ROWS]:
-        if budget < len(row) + 1:
-            break
-        budget -= len(row) + 1
-        kept.append(row)
+    kept = _fitting(rows[:_CASE_ROWS], budget)
     lines = [title, "", *kept, ""]
     if len(kept) < total:
         lines += [f"{total - len(kept):,} more in report.html and comparison.json.", ""]
-    return lines, left - _size(lines)
+    return lines
 
 
 def _critical(failure: CriticalView) -> str:
@@ -183,6 +187,78 @@ def _preview(failed: str, parts: Iterable[Part]) -> str:
         return f"no answer ({code(failed, limit=_PREVIEW)})"
     text = "".join(part.text for part in parts)
     return code(text, limit=_PREVIEW) if text.strip() else "an empty answer"
+
+
+def _waivers(view: View, budget: int) -> list[str]:
+    rows = [f"- {'' if w.active else '⚠️ '}{_item(w.line)}" for w in view.evidence.waivers]
+    return _block("**Waivers**", [], rows, budget)
+
+
+def _evidence(view: View, budget: int) -> list[str]:
+    """Drift from the anchor and flakiness, each in half the room."""
+    anchor = view.evidence.anchor
+    lines = [] if anchor is None else _anchor(anchor, budget // 2)
+    return lines + _flakiness(view.evidence.flakiness, budget // 2)
+
+
+def _block(title: str, head: list[str], rows: list[str], budget: int) -> list[str]:
+    """A titled block of rows, cut to its budget with a line that says so; nothing where there is no row."""
+    if not rows:
+        return []
+    kept = _fitting(rows, budget - len(title) - _size(head) - 80)
+    lines = [title, "", *(head if kept else []), *kept, ""]
+    if len(kept) < len(rows):
+        lines += [f"{len(rows) - len(kept):,} more in report.html and comparison.json.", ""]
+    return lines
+
+
+def _anchor(anchor: AnchorView, budget: int) -> list[str]:
+    title = f"**Since the anchor** {code(anchor.name)}"
+    if not anchor.rows:
+        return [f"{title}: no gated metric was compared with it.", ""]
+    head = [
+        f"| metric | anchor | baseline | candidate | Δ since the anchor | {anchor.ci_level} CI | margin | |",
+        "|---|--:|--:|--:|--:|:-:|---|---|",
+    ]
+    rows = []
+    for row in anchor.rows:
+        mark = f"⚠️ **{row.mark}**" if row.exceeds else prose(one_line(row.problem, 200))
+        cells = [
+            code(row.title, cell=True),
+            row.anchor,
+            row.baseline,
+            row.candidate,
+            row.delta,
+            row.ci,
+            row.margin,
+        ]
+        rows.append("| " + " | ".join([*cells, mark]) + " |")
+    return _block(title, head, rows, budget)
+
+
+def _flakiness(metrics: Iterable[FlakyView], budget: int) -> list[str]:
+    metrics = list(metrics)
+    title = "**Flakiness** of one candidate compared with itself"
+    head = [
+        "| metric | cases | answers each | two answers differ | variance within cases | variance between cases "
+        "| chance of a false drop |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    rows = []
+    for m in metrics:
+        chances = [text.replace("<", "&lt;").replace(">", "&gt;") for text in (m.flips, m.false_drops)]
+        cells = [code(m.metric, cell=True), m.cases, m.answers, chances[0], m.within, m.between, chances[1]]
+        rows.append("| " + " | ".join(cells) + " |")
+    table = _block(title, head, rows, budget // 2)
+    return table + _block(
+        "**Flaky cases** (share of passes)", [], [_flaky(m) for m in metrics if m.flaky], budget // 2
+    )
+
+
+def _flaky(m: FlakyView) -> str:
+    shown = [f"{code(key, limit=80)} {rate}" for key, rate, _ in m.flaky[:FLAKY_SHOWN]]
+    more = m.more(len(shown))
+    return f"- {code(m.metric)}: {', '.join(shown)}{' ' + more if more else ''}"
 
 
 def _coverage(view: View) -> list[str]:

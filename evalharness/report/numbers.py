@@ -106,6 +106,27 @@ def p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def chance(p: float | None) -> str:
+    """A probability as "3.2%"; only what cannot happen is "0%" and only what must is "100%"."""
+    if p is None or not math.isfinite(p):
+        return DASH
+    if p <= 0 or p >= 1:
+        return "0%" if p <= 0 else "100%"
+    return "<0.1%" if p < 0.001 else ">99.9%" if p > 0.999 else f"{p * 100:.1f}%"
+
+
+def share(rate: float) -> str:
+    """A case's share of passes as "0.33"; never "0.00" or "1.00" where it is neither."""
+    return _fixed(rate, _decimals(rate, (0.0, 1.0), 2))
+
+
+def variance(number: float) -> str:
+    """A variance to three digits: "0.0123", "1,240", "0"."""
+    if not math.isfinite(number):
+        return DASH
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
+
+
 def count(number: int | None) -> str:
     """A count as 12,345; "–" when there is none."""
     return DASH if number is None else f"{number:,}"

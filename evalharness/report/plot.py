@@ -89,9 +89,10 @@ def _or(value: float, otherwise: float) -> float:
 
 def _label(row: MetricRow) -> str:
     unit = f" {row.unit_word}" if row.unit_word else ""
+    early = " at an early stop" if row.early else ""
     return (
-        f"{row.label}: difference {row.delta}{unit}, {row.ci_level} interval {row.ci}, one-sided bound {row.bound}, "
-        f"{row.margin_long}"
+        f"{row.label}: difference {row.delta}{unit}{early}, {row.ci_level} interval {row.ci}, "
+        f"one-sided bound {row.bound}, {row.margin_long}"
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from rich import box
@@ -13,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from evalharness.core.verdicts import Outcome, Status, Verdict
+from evalharness.report.evidence import EARLY_MARK, EARLY_MEANS, FLAKY_SHOWN, AnchorView, FlakyView
 from evalharness.report.text import one_line
-from evalharness.report.view import View, build_view
+from evalharness.report.view import MetricRow, View, build_view
 
 _STATUS_STYLE: Final[dict[Status, str]] = {
     "regression": "bold red",
@@ -60,9 +63,17 @@ def render_terminal(verdict: Verdict, *, width: int, color: bool) -> str:
     )
     _heading(console, view)
     if view.metrics:
-        console.print(_table(view, max(40, width)))
+        console.print(_metrics(view, console.width))
+    if any(row.early for row in view.metrics):
+        _item(console, EARLY_MARK, EARLY_MEANS)
+        console.print()
     _outcome(console, view)
+    _waivers(console, view)
     _cases(console, verdict, view)
+    if view.evidence.anchor is not None:
+        _anchor(console, view.evidence.anchor)
+    if view.evidence.flakiness:
+        _flakiness(console, view.evidence.flakiness)
     _coverage(console, view)
     _steps(console, view)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
@@ -78,16 +89,20 @@ def _heading(console: Console, view: View) -> None:
     console.print(text)
 
 
-# Title, field of MetricRow, alignment, and the order in which columns give way on a narrow terminal (0: never).
-_COLUMNS: Final[list[tuple[str, str, Literal["left", "right"], int]]] = [
-    ("baseline", "baseline", "right", 2),
-    ("candidate", "candidate", "right", 1),
-    ("Δ", "delta", "right", 0),
-    ("95% CI", "ci", "right", 4),
-    ("p (adj)", "p_adjusted", "right", 3),
-    ("margin", "margin", "right", 5),
-    ("status", "status_word", "left", 0),
-]
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of short cells. `yields` is the order in which columns give way on a narrow terminal (0: never)."""
+
+    title: str
+    cells: Sequence[Text]
+    yields: int
+    justify: Literal["left", "right"] = "right"
+
+    @property
+    def width(self) -> int:
+        return max(cell_len(self.title), *(cell.cell_len for cell in self.cells))
+
+
 _GAP: Final = 3
 _TIGHT_GAP: Final = 2  # below _ROOMY columns
 _ROOMY: Final = 100
@@ -95,19 +110,42 @@ _EDGES: Final = 2  # rich's box leaves one column at each end
 _NAME: Final = 32
 
 
-def _table(view: View, width: int) -> Table:
-    widths = {
-        field: max(cell_len(title), *(cell_len(getattr(row, field)) for row in view.metrics))
-        for title, field, _, _ in _COLUMNS
-    }
-    columns = list(_COLUMNS)
+def _metrics(view: View, width: int) -> Table:
+    rows = view.metrics
+
+    def cells(field: str) -> list[Text]:
+        return [Text(getattr(row, field), _quiet(row)) for row in rows]
+
+    level = next((row.ci_level for row in rows if row.ci_level), "95%")
+    columns = [
+        _Column("baseline", cells("baseline"), 2),
+        _Column("candidate", cells("candidate"), 1),
+        _Column("Δ", cells("delta_cell"), 0),
+        _Column(f"{level} CI", cells("ci"), 4),
+        _Column("p (adj)", cells("p_adjusted"), 3),
+        _Column("margin", cells("margin_cell"), 5),
+        _Column("status", [Text(row.status_word, _STATUS_STYLE[row.status]) for row in rows], 0, "left"),
+    ]
+    return _table("metric", [Text(_name(row), _quiet(row)) for row in rows], columns, width)
+
+
+def _name(row: MetricRow) -> str:
+    """A slice that gates stands under its metric, which names the rest."""
+    return f"↳ {row.slice}" if row.slice else row.title
+
+
+def _quiet(row: MetricRow) -> str:
+    return "" if row.gated else "dim"
+
+
+def _table(title: str, names: Sequence[Text], columns: list[_Column], width: int) -> Table:
+    """Named rows of short cells: columns give way until a name of usual length fits."""
+    columns = list(columns)
     gap = _GAP if width >= _ROOMY else _TIGHT_GAP
-    name = _EDGES + min(_NAME, max(cell_len(row.title) for row in view.metrics))
-    while sum(widths[field] + gap for _, field, _, _ in columns) + name > width and any(
-        c[3] for c in columns
-    ):
-        columns.remove(max(columns, key=lambda column: column[3]))
-    left = width - sum(widths[field] + gap for _, field, _, _ in columns) - _EDGES
+    name = _EDGES + min(_NAME, max(text.cell_len for text in names))
+    while sum(c.width + gap for c in columns) + name > width and any(c.yields for c in columns):
+        columns.remove(max(columns, key=lambda column: column.yields))
+    left = width - sum(c.width + gap for c in columns) - _EDGES
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -115,21 +153,14 @@ def _table(view: View, width: int) -> Table:
         collapse_padding=gap == _TIGHT_GAP,
         header_style="bold",
     )
-    table.add_column("metric", overflow="fold", max_width=max(8, left))
-    for title, field, justify, _ in columns:
+    table.add_column(title, overflow="fold", max_width=max(8, left))
+    for column in columns:
         table.add_column(
-            _title(title, view), justify=justify, no_wrap=True, min_width=min(widths[field], width // 2)
+            column.title, justify=column.justify, no_wrap=True, min_width=min(column.width, width // 2)
         )
-    for row in view.metrics:
-        quiet = "" if row.gated else "dim"
-        cells = [Text(getattr(row, field), quiet) for _, field, _, _ in columns[:-1]]
-        table.add_row(Text(row.title, quiet), *cells, Text(row.status_word, _STATUS_STYLE[row.status]))
+    for row, text in enumerate(names):
+        table.add_row(text, *(column.cells[row] for column in columns))
     return table
-
-
-def _title(title: str, view: View) -> str:
-    level = next((row.ci_level for row in view.metrics if row.ci_level), "95%")
-    return f"{level} CI" if title == "95% CI" else title
 
 
 def _outcome(console: Console, view: View) -> None:
@@ -139,6 +170,8 @@ def _outcome(console: Console, view: View) -> None:
     line.append(f"  exit {view.exit_code}", "dim")
     console.print(line)
     console.print(Padding(Text(view.headline), (0, 0, 0, 2)))
+    if view.evidence.looks is not None:
+        console.print(Padding(Text(view.evidence.looks.line, "dim"), (0, 0, 0, 2)))
     for reason in (*view.reasons, *view.problems):
         _item(console, "•", reason)
     if view.warnings:
@@ -148,6 +181,15 @@ def _outcome(console: Console, view: View) -> None:
             _item(console, "!", warning, "yellow")
         if len(view.warnings) > _WARNINGS:
             _item(console, "!", f"{len(view.warnings) - _WARNINGS:,} more in report.html", "yellow")
+
+
+def _waivers(console: Console, view: View) -> None:
+    if not view.evidence.waivers:
+        return
+    console.print()
+    console.print(Text("Waivers", "bold"))
+    for waiver in view.evidence.waivers:
+        _item(console, "•" if waiver.active else "!", waiver.line, "" if waiver.active else "yellow")
 
 
 def _cases(console: Console, verdict: Verdict, view: View) -> None:
@@ -172,6 +214,49 @@ def _keys(console: Console, label: str, keys: list[str], style: str) -> None:
     if len(keys) > _NAMED_CASES:
         line.append(f" and {len(keys) - _NAMED_CASES:,} more", "dim")
     console.print(Padding(line, (0, 0, 0, 2)))
+
+
+def _anchor(console: Console, anchor: AnchorView) -> None:
+    console.print()
+    console.print(Text.assemble(("Since the anchor ", "bold"), (anchor.name, "bold")))
+    rows = anchor.rows
+    if not rows:
+        _item(console, "•", "no gated metric was compared with it")
+        return
+    columns = [
+        _Column("anchor", [Text(row.anchor) for row in rows], 3),
+        _Column("baseline", [Text(row.baseline) for row in rows], 2),
+        _Column("candidate", [Text(row.candidate) for row in rows], 1),
+        _Column("Δ", [Text(row.delta) for row in rows], 0),
+        _Column(f"{anchor.ci_level} CI", [Text(row.ci) for row in rows], 4),
+        _Column("margin", [Text(row.margin) for row in rows], 5),
+        _Column(
+            "", [Text(row.mark_word, "bold yellow" if row.exceeds else "dim") for row in rows], 0, "left"
+        ),
+    ]
+    console.print(_table("metric", [Text(row.title) for row in rows], columns, console.width))
+    for row in rows:
+        if row.problem:
+            _item(console, "!", f"{row.title}: {row.problem}", "yellow")
+
+
+def _flakiness(console: Console, metrics: Sequence[FlakyView]) -> None:
+    console.print()
+    console.print(Text("Flakiness: one candidate, compared with itself", "bold"))
+    columns = [
+        _Column("cases", [Text(m.cases) for m in metrics], 3),
+        _Column("flips", [Text(m.flips) for m in metrics], 0),
+        _Column("var within", [Text(m.within) for m in metrics], 1),
+        _Column("var between", [Text(m.between) for m in metrics], 2),
+        _Column("false drop", [Text(m.false_drops) for m in metrics], 0),
+    ]
+    console.print(_table("metric", [Text(m.metric) for m in metrics], columns, console.width))
+    for m in metrics:
+        if m.flaky:
+            line = Text(f"{m.metric}, flaky cases (share of passes): ", "yellow")
+            shown = [f"{key} ({rate})" for key, rate, _ in m.flaky[:FLAKY_SHOWN]]
+            line.append(" ".join(filter(None, [", ".join(shown), m.more(len(shown))])), "")
+            console.print(Padding(line, (0, 0, 0, 2)))
 
 
 def _coverage(console: Console, view: View) -> None:

@@ -12,6 +12,7 @@ from evalharness.core.runs import Coverage
 from evalharness.core.verdicts import Check, Outcome, Status, Verdict
 from evalharness.report import numbers, words
 from evalharness.report.comparison_json import NO_ESTIMATE, own_scale
+from evalharness.report.evidence import EARLY_MARK, Evidence, build_evidence, waiver_state
 from evalharness.report.text import one_line
 
 _NAME = 120
@@ -34,6 +35,7 @@ class MetricRow:
     """One metric, or one slice of it, as shown. Numbers are on the metric's own scale; "–" where there is none.
 
     Fractions are written as per cent and pp; numbers of another unit are bare, and `unit_word` names it.
+    `early`: the difference was observed at an early stop. `waiver` names the waiver that `margin` comes from.
     """
 
     id: str
@@ -59,6 +61,8 @@ class MetricRow:
     max_drop: str
     mde: str
     moved: str
+    early: bool
+    waiver: str
     how: tuple[str, ...]
     plotted: Plotted | None
     breakdown: Mapping[str, Any]
@@ -82,7 +86,18 @@ class MetricRow:
     def margin_long(self) -> str:
         """The margin as a reader meets it: "may fall by 2pp", "may rise by 15% (21.4 characters)"."""
         size = self.margin if self.margin == self.max_drop else f"{self.margin} ({self.max_drop})"
-        return f"may {'fall' if self.direction == 'higher' else 'rise'} by {size}"
+        waiver = f", waiver {self.waiver}" if self.waiver else ""
+        return f"may {'fall' if self.direction == 'higher' else 'rise'} by {size}{waiver}"
+
+    @property
+    def margin_cell(self) -> str:
+        """The margin in a table: "2pp", "3pp (waived)"."""
+        return f"{self.margin} (waived)" if self.waiver else self.margin
+
+    @property
+    def delta_cell(self) -> str:
+        """The difference in a table, with its mark where it was observed at an early stop: "−4.3pp †"."""
+        return f"{self.delta} {EARLY_MARK}" if self.early else self.delta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +130,10 @@ class SideView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A verdict as every renderer shows it. All text is free of control characters; none of it is escaped."""
+    """A verdict as every renderer shows it. All text is free of control characters; none of it is escaped.
+
+    `metrics` is the main table: each metric, followed by those of its slices that gate. `slices` holds every slice.
+    """
 
     outcome: Outcome
     word: str
@@ -137,6 +155,7 @@ class View:
     n_regressed: int
     n_fixed: int
     n_critical: int
+    evidence: Evidence
 
     @property
     def sides(self) -> tuple[SideView, SideView]:
@@ -164,6 +183,7 @@ def build_view(verdict: Verdict) -> View:
     changes = comparison.changes
     regressed = sum(change.regressed for change in changes)
     fixed = sum(change.fixed and not change.regressed for change in changes)
+    evidence = build_evidence(comparison)
     problems = [p for p in comparison.problems if p not in verdict.reasons]
     warnings = dict.fromkeys((*verdict.warnings, *comparison.warnings))
     return View(
@@ -171,7 +191,7 @@ def build_view(verdict: Verdict) -> View:
         word=words.OUTCOME_WORD[verdict.outcome],
         exit_code=verdict.exit_code,
         headline=words.headline(verdict),
-        reasons=tuple(one_line(r, _SENTENCE) for r in verdict.reasons),
+        reasons=tuple(one_line(r, _SENTENCE) for r in _reasons(verdict)),
         warnings=tuple(one_line(w, _SENTENCE) for w in warnings),
         problems=tuple(one_line(p, _SENTENCE) for p in problems),
         steps=words.next_steps(verdict),
@@ -181,20 +201,26 @@ def build_view(verdict: Verdict) -> View:
         alpha=f"{comparison.alpha:g}",
         baseline=_side(comparison.baseline),
         candidate=_side(comparison.candidate),
-        metrics=tuple(_row(c, comparison.alpha) for c in sorted(verdict.checks, key=_advisory)),
-        slices=tuple(_row(c, comparison.alpha) for c in verdict.slice_checks),
+        metrics=tuple(_row(c, comparison.alpha, evidence.early) for c in words.table_checks(verdict)),
+        slices=tuple(_row(c, comparison.alpha, evidence.early) for c in verdict.slice_checks),
         n_changed=len(changes),
         n_regressed=regressed,
         n_fixed=fixed,
         n_critical=len({failure.key for failure in comparison.critical}),
+        evidence=evidence,
     )
 
 
-def _advisory(check: Check) -> bool:
-    return not check.metric.gated
+def _reasons(verdict: Verdict) -> tuple[str, ...]:
+    """The reasons but the one about the looks, which comes last and which the line under the verdict says shorter."""
+    reasons, looks = verdict.reasons, verdict.comparison.looks
+    if looks is None or not reasons:
+        return reasons
+    said = f"look {looks.number} of {looks.planned} "
+    return reasons[:-1] if reasons[-1].startswith((said, f"stopped at {said}")) else reasons
 
 
-def _row(check: Check, alpha: float) -> MetricRow:
+def _row(check: Check, alpha: float, early: bool) -> MetricRow:
     metric, estimate, unit = check.metric, check.metric.estimate, check.metric.unit
     lines = (0.0, metric.max_drop, -metric.max_drop)
     own = NO_ESTIMATE if estimate is None else own_scale(estimate, metric.direction)
@@ -224,6 +250,8 @@ def _row(check: Check, alpha: float) -> MetricRow:
         max_drop=numbers.amount(metric.max_drop, shown),
         mde=numbers.amount(metric.mde, shown),
         moved=_moved(metric),
+        early=early and estimate is not None,
+        waiver=waiver_state(metric) if metric.waived else "",
         how=words.how_decided(check, alpha),
         plotted=_plotted(metric),
         breakdown=metric.breakdown,
@@ -273,13 +301,13 @@ def _side(side: Side) -> SideView:
         failed=numbers.count(coverage.failed),
         unscored=numbers.count(coverage.unscored),
         complete=coverage.scored == coverage.planned,
-        reasons=_reasons(coverage),
+        reasons=_lost(coverage),
         facts=tuple(_facts(side.facts)),
         versions=_versions(side.facts.get("versions")),
     )
 
 
-def _reasons(coverage: Coverage) -> tuple[tuple[str, str], ...]:
+def _lost(coverage: Coverage) -> tuple[tuple[str, str], ...]:
     ordered = sorted(coverage.reasons.items(), key=lambda item: (-item[1], item[0]))
     return tuple((one_line(_reason(reason), 200), numbers.count(n)) for reason, n in ordered)
 

@@ -57,18 +57,29 @@ def name_of(metric: MetricComparison) -> str:
     return name if metric.slice is None else f"{name} [{one_line(str(metric.slice), 120)}]"
 
 
+def table_checks(verdict: Verdict) -> tuple[Check, ...]:
+    """What the main table shows: the metrics, those that gate first, each followed by those of its slices that gate."""
+    gating: dict[str, list[Check]] = {}
+    for check in verdict.slice_checks:
+        if check.metric.gated:
+            gating.setdefault(check.metric.id, []).append(check)
+    groups = [[check, *gating.pop(check.metric.id, ())] for check in verdict.checks]
+    groups += gating.values()
+    groups.sort(key=lambda group: not any(check.metric.gated for check in group))
+    return tuple(check for group in groups for check in group)
+
+
 def _named(verdict: Verdict, status: Status) -> list[str]:
-    """Names of the metrics with a status among those that decide the outcome."""
+    """Names of the metrics and slices with a status among those that decide the outcome."""
     return [
         name_of(check.metric)
-        for check in verdict.checks
+        for check in table_checks(verdict)
         if check.status == status and check.metric.gated and check.metric.primary
     ]
 
 
 def headline(verdict: Verdict) -> str:
     """One sentence under the verdict."""
-    gated = sum(check.metric.gated for check in verdict.checks)
     worse = _named(verdict, "regression")
     critical = len({failure.key for failure in verdict.comparison.critical})
     if verdict.outcome == "regression":
@@ -89,14 +100,18 @@ def headline(verdict: Verdict) -> str:
         return "The data cannot decide."
     if verdict.outcome == "invalid":
         return "Nothing was decided: the two runs cannot be judged as they are."
-    proven = sum(c.status in ("pass", "improved") for c in verdict.checks if c.metric.gated)
-    if proven == gated:
-        return (
-            "Getting worse by the margin is ruled out on every gated metric."
-            if gated != 1
-            else "Getting worse by the margin is ruled out on the gated metric."
-        )
-    return f"Getting worse by the margin is ruled out on {proven:,} of {plural(gated, 'gated metric')}."
+    return f"Getting worse by the margin is ruled out on {_proven(verdict)}."
+
+
+def _proven(verdict: Verdict) -> str:
+    """How much of what gates has passed: "every gated metric", "1 of 2 gated metrics and slices"."""
+    gated = [check for check in table_checks(verdict) if check.metric.gated]
+    proven = sum(check.status in ("pass", "improved") for check in gated)
+    slices = any(check.metric.slice is not None for check in gated)
+    if proven == len(gated):
+        every = "the gated metric" if len(gated) == 1 else "every gated metric"
+        return every + (" and slice" if slices else "")
+    return f"{proven:,} of " + plural(len(gated), "gated metric") + (" and slices" if slices else "")
 
 
 def next_steps(verdict: Verdict) -> tuple[str, ...]:
@@ -123,8 +138,14 @@ def next_steps(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _more_cases(verdict: Verdict) -> list[str]:
+    looks = verdict.comparison.looks
     steps = []
-    for check in verdict.checks:
+    if looks is not None and looks.extendable:
+        asked = "the reserved cases" if looks.used != looks.most else "every case again"
+        steps.append(
+            f"Run the same command with --extend: it asks {asked}, and no more than the suite foresees."
+        )
+    for check in table_checks(verdict):
         metric = check.metric
         if check.status not in ("suspect", "underpowered") or not metric.gated or metric.estimate is None:
             continue
@@ -154,7 +175,7 @@ def how_decided(check: Check, alpha: float) -> tuple[str, ...]:
     units = plural(estimate.n, "paired case")
     if estimate.clustered:
         units += f" in {plural(estimate.n_units, 'cluster')}"
-    test = f"{one_line(estimate.test, 80)} test of “no drop” on {units}: {_p(estimate.p_drop)}"
+    test = f"Test of “no drop” on {units} ({one_line(estimate.test, 80)}): {_p(estimate.p_drop)}"
     if check.p_adjusted is not None:
         adjusted = numbers.p_value(check.p_adjusted)
         test += f", {adjusted} after Holm's correction, to be compared with alpha {alpha:g}"

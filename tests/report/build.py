@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from fractions import Fraction
 from typing import Any
 
 from evalharness.core.attempts import Failure, Response
 from evalharness.core.cases import Case, Slice
-from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison, Side
+from evalharness.core.comparisons import (
+    CaseChange,
+    Comparison,
+    CriticalFailure,
+    Drift,
+    Flakiness,
+    FlakyCase,
+    Looks,
+    MetricComparison,
+    Side,
+)
 from evalharness.core.estimates import Interval, PairedEstimate
 from evalharness.core.runs import Coverage
-from evalharness.core.suites import Margin
+from evalharness.core.suites import Margin, Waiver
 from evalharness.core.verdicts import Check, Outcome, Status, Verdict
 
 TWO_PP = Margin(Fraction(1, 50), relative=False)
+THREE_PP = Margin(Fraction(3, 100), relative=False)
 FIVE_PERCENT = Margin(Fraction(1, 20), relative=True)
 EXIT = {"pass": 0, "regression": 1, "inconclusive": 3, "invalid": 4}
 
@@ -275,6 +287,141 @@ def slice_checks() -> tuple[Check, ...]:
     )
 
 
+def gating_slice(
+    status: Status = "pass", id: str = "routing/exact_match", name: Slice | None = None, **changes: Any
+) -> Check:
+    """A slice that the suite declares as gating."""
+    known: dict[str, Any] = {"est": estimate(0.86, -0.004, half=0.014, n=160, p=0.4)}
+    chosen = metric(id, slice=name or Slice("tier", "enterprise"), **(known | changes))
+    assert chosen.estimate is not None
+    return check(status, chosen, p_adjusted=min(1.0, 4 * chosen.estimate.p_drop))
+
+
+def looks(**changes: Any) -> Looks:
+    """Look 2 of 5, stopped early by a regression."""
+    known: dict[str, Any] = {
+        "number": 2,
+        "planned": 5,
+        "routine": 5,
+        "used": {"support-routing": 280, "support-answers": 120},
+        "most": {"support-routing": 700, "support-answers": 300},
+        "saved_baseline": 600,
+        "saved_candidate": 600,
+        "stopped": "regression",
+    }
+    return Looks(**(known | changes))
+
+
+def waiver(
+    metric_id: str, reason: str, expires: date = date(2027, 3, 31), margin: Margin = THREE_PP
+) -> Waiver:
+    return Waiver(metric=metric_id, margin=margin, reason=reason, expires=expires)
+
+
+def drift() -> tuple[Drift, ...]:
+    """One metric that held, one that slid by the margin in small steps, one that lower is better for, one unknown."""
+    length = metric(
+        "answers/length",
+        unit="characters",
+        direction="lower",
+        margin=FIVE_PERCENT,
+        max_drop=7.0,
+    )
+    return (
+        Drift(
+            metric=metric(),
+            baseline=estimate(0.87, -0.015, half=0.012),
+            candidate=estimate(0.87, -0.031, half=0.014, p=0.0002),
+            exceeds=True,
+        ),
+        Drift(
+            metric=metric("extraction/json_valid"),
+            baseline=estimate(0.93, 0.01),
+            candidate=estimate(0.93, 0.0167, half=0.015),
+            exceeds=False,
+        ),
+        Drift(
+            metric=length,
+            baseline=estimate(-140.0, -2.5, half=4.0),
+            candidate=estimate(-140.0, -5.5, half=4.0),
+            exceeds=False,
+        ),
+        Drift(
+            metric=metric("answers/contains"),
+            baseline=None,
+            candidate=None,
+            exceeds=False,
+            problem="the anchor was not scored by contains",
+        ),
+    )
+
+
+def flakiness(cases: int = 31) -> tuple[Flakiness, ...]:
+    """A metric with flaky cases, p̂ from a half down, and one that never moved."""
+    shaky = tuple(
+        FlakyCase(key=f"route-{i:03}", rate=(0.5, 0.375, 0.25, 0.125)[min(3, i // 6)], answers=8)
+        for i in range(cases)
+    )
+    return (
+        Flakiness(
+            metric="routing/exact_match",
+            cases=300,
+            answers=8,
+            between_cases=0.1173,
+            within_cases=0.0151,
+            flips=0.0303,
+            false_drops=0.0004,
+            flaky=shaky,
+        ),
+        Flakiness(
+            metric="extraction/json_valid",
+            cases=150,
+            answers=8,
+            between_cases=0.0564,
+            within_cases=0.0,
+            flips=0.0,
+            false_drops=0.0,
+            flaky=(),
+        ),
+    )
+
+
+def full_strength(outcome: Outcome = "regression", **changes: Any) -> Verdict:
+    """Everything at once: an early stop, slices that gate, waivers, an anchor, flakiness."""
+    waived = metric(
+        "extraction/json_valid",
+        estimate(0.94, -0.024, half=0.005, n=150, p=0.02),
+        margin=THREE_PP,
+        max_drop=0.03,
+        waiver=waiver("extraction/json_valid", "The quantised model trades this for half the latency."),
+        waived=True,
+    )
+    expired = metric(
+        "extraction/field_f1",
+        estimate(0.774, 0.061, half=0.025, n=150, p=0.999),
+        kind="bounded",
+        waiver=waiver("extraction/field_f1", "Until the parser is mended.", date(2026, 6, 30)),
+    )
+    checks = [c for c in checks_of_every_status() if c.status not in ("pass", "improved")]
+    checks[4:4] = [check("pass", waived, p_adjusted=0.06), check("improved", expired, p_adjusted=1.0)]
+    known: dict[str, Any] = {
+        "checks": tuple(checks),
+        "slice_checks": (
+            *slice_checks(),
+            gating_slice(),
+            gating_slice(
+                "regression", name=Slice("tier", "free"), est=estimate(0.84, -0.09, half=0.03, n=140, p=0.001)
+            ),
+        ),
+        "changes": (change("route-1"), change("route-2")),
+        "looks": looks(),
+        "anchor": side("anchor", "support-bot-1.0", run_id="sha256:" + "d" * 64),
+        "drift": drift(),
+        "flakiness": flakiness(),
+    }
+    return verdict(outcome, **(known | changes))
+
+
 def nasty_verdict(outcome: Outcome = "regression", **changes: Any) -> Verdict:
     """Hostile strings in every place that takes one."""
     everywhere = " ".join(NASTY)
@@ -303,16 +450,19 @@ def nasty_verdict(outcome: Outcome = "regression", **changes: Any) -> Verdict:
                 text or "empty",
                 estimate(0.8, -0.05, test=text, lower_method=text, no_pass_reason=text),
                 breakdown={"baseline": tables, "candidate": tables},
+                waiver=waiver(text or "empty", everywhere),
+                waived=i % 2 == 0,
             ),
             everywhere,
             0.01,
         )
-        for text in NASTY
+        for i, text in enumerate(NASTY)
     )
     slices = tuple(
         check("advisory", metric(NASTY[0], estimate(0.8, -0.05), gated=False, slice=Slice(text, everywhere)))
         for text in NASTY
-    )
+    ) + tuple(gating_slice("regression", text or "empty", Slice(everywhere, text)) for text in NASTY)
+    shaky = tuple(FlakyCase(key=f"{text} {i}", rate=0.5, answers=2) for i, text in enumerate(NASTY))
     odd = check("invalid", metric("odd/" + everywhere, None, problem=everywhere, unit=NASTY[0]))
 
     def named(role: str) -> Side:
@@ -343,5 +493,30 @@ def nasty_verdict(outcome: Outcome = "regression", **changes: Any) -> Verdict:
         "candidate": named("candidate"),
         "suite_name": everywhere,
         "suite_digest": everywhere,
+        "looks": looks(used=dict.fromkeys(NASTY, 4), most={text: 9 + i for i, text in enumerate(NASTY)}),
+        "anchor": named("anchor"),
+        "drift": tuple(
+            Drift(
+                metric=metric(text or "empty", slice=Slice(text, everywhere)),
+                baseline=estimate(0.8, -0.01),
+                candidate=None if i % 3 else estimate(0.8, -0.05),
+                exceeds=i % 3 == 0,
+                problem=everywhere if i % 3 else None,
+            )
+            for i, text in enumerate(NASTY)
+        ),
+        "flakiness": tuple(
+            Flakiness(
+                metric=text or "empty",
+                cases=24,
+                answers=2,
+                between_cases=0.1,
+                within_cases=0.01,
+                flips=0.3,
+                false_drops=0.2,
+                flaky=shaky if i < 3 else (),
+            )
+            for i, text in enumerate(NASTY)
+        ),
     }
     return verdict(outcome, **(known | changes))

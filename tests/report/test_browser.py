@@ -86,6 +86,16 @@ def test_filters_narrow_the_cases_and_clear(browser: Browser, tmp_path: Path) ->
     assert browser.js(SHOWN) == 2
 
 
+def test_the_mark_of_an_early_stop_leads_to_its_words_and_has_some_of_its_own(
+    browser: Browser, tmp_path: Path
+) -> None:
+    path = page(browser, tmp_path, build.full_strength())
+    mark = "document.querySelector('.forest a.early')"
+    assert browser.js(f"{mark}.textContent") == "† at an early stop"
+    assert "exaggerated" in browser.js(f"document.querySelector({mark}.getAttribute('href')).textContent")
+    quiet(browser, path)
+
+
 def test_a_link_to_a_folded_case_opens_it(browser: Browser, tmp_path: Path) -> None:
     page(browser, tmp_path, sample())
     anchor = browser.js("document.querySelector('#fixed article.case').id")
@@ -102,17 +112,19 @@ def test_without_script_it_is_a_plain_list(browser: Browser, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
-@pytest.mark.parametrize("name", ["sample", "nasty"])
+@pytest.mark.parametrize("name", ["sample", "strong", "nasty"])
 def test_nothing_hangs_over_the_edge_of_a_phone(
     browser: Browser, tmp_path: Path, width: int, name: str
 ) -> None:
-    page(browser, tmp_path, sample() if name == "sample" else build.nasty_verdict(), width=width)
+    made = {"sample": sample, "strong": build.full_strength, "nasty": build.nasty_verdict}[name]
+    page(browser, tmp_path, made(), width=width)
     assert browser.js("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_text_stands_out_from_its_ground(browser: Browser, tmp_path: Path, dark: bool) -> None:
-    page(browser, tmp_path, sample(), dark=dark)
+@pytest.mark.parametrize("name", ["sample", "strong"])
+def test_text_stands_out_from_its_ground(browser: Browser, tmp_path: Path, dark: bool, name: str) -> None:
+    page(browser, tmp_path, sample() if name == "sample" else build.full_strength(), dark=dark)
     browser.js("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     weak = browser.js(CONTRAST)
     assert weak == []

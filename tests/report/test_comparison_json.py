@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import build
@@ -17,6 +19,7 @@ METRIC_FIELDS = {
     "id", "eval", "scorer", "unit", "direction", "gated", "primary", "n", "n_missing", "baseline", "candidate",
     "delta", "ci", "bound", "p_value", "p_adjusted", "test", "max_drop", "mde", "n_for_power", "discordance",
     "status", "reason", "n_regressed", "n_fixed", "n_units", "kind", "lower_method", "margin", "problem", "p_gain",
+    "waived",
 }  # fmt: skip
 
 
@@ -44,6 +47,7 @@ def test_every_field_of_the_contract_is_there_and_no_other() -> None:
     assert list(document) == [
         "schema_version", "verdict", "exit_code", "seed", "alpha", "baseline", "candidate", "suite", "reasons",
         "warnings", "metrics", "slices", "flips", "critical_failures", "coverage",
+        "looks", "waivers", "anchor", "flakiness",
     ]  # fmt: skip
     assert document["schema_version"] == 1
     assert document["verdict"] == "regression"
@@ -138,3 +142,110 @@ def test_coverage_of_each_side_is_its_own() -> None:
     side = build.side("candidate", "c", coverage=Coverage(planned=10, scored=6, failed=3, unscored=1))
     document = comparison_document(build.verdict(candidate=side))
     assert document["coverage"]["candidate"] == {"planned": 10, "scored": 6, "failed": 3, "unscored": 1}
+
+
+def test_what_a_comparison_does_not_have_is_null() -> None:
+    document = comparison_document(full())
+    assert (document["looks"], document["anchor"], document["flakiness"]) == (None, None, None)
+    assert document["waivers"] == []
+
+
+def test_an_early_stop_says_where_why_and_what_it_saved() -> None:
+    assert comparison_document(build.full_strength())["looks"] == {
+        "look": 2, "of": 5, "routine": 5, "stopped": "regression", "early": True,
+        "cases": {"support-answers": {"used": 120, "most": 300}, "support-routing": {"used": 280, "most": 700}},
+        "answers_saved": {"baseline": 600, "candidate": 600},
+    }  # fmt: skip
+
+
+def test_waivers_carry_reason_and_day_and_whether_they_count() -> None:
+    document = comparison_document(build.full_strength())
+    assert document["waivers"] == [
+        {
+            "metric": "extraction/json_valid", "margin": "3pp", "max_drop": 0.03,
+            "reason": "The quantised model trades this for half the latency.", "expires": "2027-03-31", "active": True,
+        },
+        {
+            "metric": "extraction/field_f1", "margin": "3pp", "max_drop": 0.03,
+            "reason": "Until the parser is mended.", "expires": "2026-06-30", "active": False,
+        },
+    ]  # fmt: skip
+    assert [row["id"] for row in document["metrics"] if row["waived"]] == ["extraction/json_valid"]
+
+
+def test_a_relative_waiver_without_an_estimate_has_no_resolved_margin() -> None:
+    unknown = build.metric(
+        "a/b", None, problem="no answer", waiver=build.waiver("a/b", "known", margin=build.FIVE_PERCENT)
+    )
+    (waiver,) = comparison_document(build.verdict(checks=(build.check("invalid", unknown),)))["waivers"]
+    assert (waiver["margin"], waiver["max_drop"]) == ("5%", None)
+
+
+def test_slices_that_gate_say_so() -> None:
+    rows = {row["slice"]: row for row in comparison_document(build.full_strength())["slices"]}
+    assert (rows["tier=free"]["gated"], rows["tier=free"]["primary"]) == (True, True)
+    assert (rows["tier=free"]["status"], rows["tier=free"]["p_adjusted"]) == ("regression", 0.004)
+    assert (rows["channel=chat"]["gated"], rows["channel=chat"]["status"]) == (False, "advisory")
+
+
+def test_drift_is_on_the_metrics_own_scale() -> None:
+    anchor = comparison_document(build.full_strength())["anchor"]
+    assert (anchor["name"], anchor["run_id"]) == ("support-bot-1.0", "sha256:" + "d" * 64)
+    rows = {row["id"]: row for row in anchor["metrics"]}
+    match = rows["routing/exact_match"]
+    assert (match["anchor"], match["exceeds"], match["margin"]) == (0.87, True, "2pp")
+    assert (match["baseline"]["value"], match["candidate"]["value"]) == (0.855, 0.839)
+    assert (match["candidate"]["delta"], match["candidate"]["p_value"]) == (-0.031, 0.0002)
+    length = rows["answers/length"]
+    assert (length["direction"], length["anchor"], length["candidate"]["value"]) == ("lower", 140.0, 145.5)
+    assert (length["candidate"]["ci"]["low"], length["candidate"]["ci"]["high"]) == (1.5, 9.5)
+    unknown = rows["answers/contains"]
+    assert (unknown["anchor"], unknown["baseline"], unknown["candidate"]) == (None, None, None)
+    assert unknown["problem"] == "the anchor was not scored by contains"
+
+
+def test_every_flaky_case_is_listed() -> None:
+    metrics = comparison_document(build.full_strength(flakiness=build.flakiness(700)))["flakiness"]
+    assert [row["metric"] for row in metrics] == ["routing/exact_match", "extraction/json_valid"]
+    assert len(metrics[0]["flaky"]) == 700
+    assert metrics[0]["flaky"][0] == {"id": "route-000", "rate": 0.5, "answers": 8}
+    assert (metrics[0]["within_cases_variance"], metrics[0]["false_drops"]) == (0.0151, 0.0004)
+
+
+def leaves(value: dict[str, Any], prefix: str = "") -> set[str]:
+    """Paths of everything that is not an object; of a list of objects, those of its entries."""
+    found: set[str] = set()
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            found |= leaves(inner, f"{prefix}{key}.")
+        else:
+            found.add(prefix + key)
+    return found
+
+
+def documented(title: str) -> set[str]:
+    """The fields of one table of docs/comparison-json.md, objects left out."""
+    text = (Path(__file__).parents[2] / "docs/comparison-json.md").read_text(encoding="utf-8")
+    part = text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in part.splitlines() if line.startswith("| `")]
+    return {
+        field
+        for names, kind in rows
+        if not {"object", "objects"} & set(kind.split())
+        for field in re.findall(r"`([^`]+)`", names)
+    }
+
+
+def test_what_looks_waivers_drift_and_flakiness_hold_is_documented_and_no_more() -> None:
+    document = comparison_document(
+        build.full_strength(looks=build.looks(used={"<golden set>": 4}, most={"<golden set>": 9}))
+    )
+    anchor, flakiness = document["anchor"], document["flakiness"]
+    assert documented("looks") == leaves(document["looks"])
+    assert documented("waivers[]") == {name for row in document["waivers"] for name in leaves(row)}
+    assert documented("anchor") == leaves({k: v for k, v in anchor.items() if k != "metrics"})
+    known = [row for row in anchor["metrics"] if row["candidate"]]
+    assert documented("anchor.metrics[]") == {name for row in known for name in leaves(row)}
+    assert documented("flakiness[]") == {n for row in flakiness for n in leaves(row) if n != "flaky"} | {
+        f"flaky[].{name}" for row in flakiness for case in row["flaky"] for name in leaves(case)
+    }

@@ -118,6 +118,47 @@ def test_metrics_that_gate_are_drawn_first_and_each_has_a_line_in_words() -> Non
     assert len(labels) == 7 + 4  # every metric that has an estimate, and every slice
 
 
+def test_slices_that_gate_are_drawn_under_their_metric_and_marked_among_the_slices() -> None:
+    text = render_html(build.full_strength())
+    labels = [a["aria-label"] for t, a in Page(text).elements if t == "svg" and a.get("role") == "img"]
+    assert labels[0].startswith("routing/exact_match: difference −4.3pp at an early stop")
+    assert labels[1].startswith("routing/exact_match [tier=enterprise]: ")
+    assert labels[2].startswith("routing/exact_match [tier=free]: ")
+    assert not any("channel=" in label for label in labels[:8])
+    page = Page(text)
+    assert "tier=free gates: regression" in page.text
+    assert page.text.count("gates: ") == 2
+    assert "none of them decides the verdict" not in page.text
+    assert "none of them decides the verdict" in Page(render_html(sample())).text
+
+
+def test_looks_waivers_drift_and_flakiness_are_told() -> None:
+    text = render_html(build.full_strength())
+    page = Page(text)
+    assert not page.stack
+    for words in (
+        "look 2 of 5 · 400 of 1,000 cases · 600 answers a side saved", "−4.3pp † at an early stop [−6.3, −2.3]",
+        "† observed at an early stop, so exaggerated", "may fall by 3pp, waiver active until 2027-03-31",
+        "extraction/json_valid margin 3pp active until 2027-03-31 The quantised model trades this",
+        "extraction/field_f1 margin 3pp expired on 2026-06-30 Until the parser is mended.",
+        "routing/exact_match margin exceeded −3.1pp [−4.5, −1.7] 2pp 87.0% 85.5% −1.5pp 83.9%",
+        "the anchor was not scored by contains", "routing/exact_match 3.0% <0.1% 0.0151 0.117 300 8",
+        "routing/exact_match 31 flaky", "route-030 p̂ 0.12, 8 answers", "support-routing 280 700",
+    ):  # fmt: skip
+        assert words in page.text, words
+    assert text.index("look 2 of 5") < text.index('class="why"') < text.index('id="waivers"')
+    assert {"early", "anchor", "flakiness"} <= {a["id"] for _, a in page.elements if "id" in a}
+    plain = Page(render_html(sample())).text
+    assert not re.search("Waivers|anchor|Flakiness|†|look ", plain)
+
+
+def test_flaky_cases_beyond_the_page_are_counted() -> None:
+    page = Page(render_html(build.full_strength(flakiness=build.flakiness(1234))))
+    assert "routing/exact_match 1,234 flaky" in page.text
+    assert page.text.count("8 answers") == 500
+    assert "and 734 more in comparison.json." in page.text
+
+
 def test_what_is_left_out_is_counted() -> None:
     changes = (
         *(build.change(f"r{i}") for i in range(1240)),
@@ -148,6 +189,7 @@ def test_hostile_strings_add_no_element_attribute_or_address() -> None:
     page, tame = Page(text), Page(render_html(sample()))
     assert not page.stack
     assert {tag for tag, _ in page.elements} <= {tag for tag, _ in tame.elements} | {"details", "summary"}
+    assert "Since the anchor" in page.text and "Flakiness" in page.text and "Waivers" in page.text
     assert page.count("script") == 1 and "".join(page.code["script"]) == "".join(tame.code["script"])
     for tag, attributes in page.elements:
         assert not any(

@@ -69,12 +69,45 @@ def test_something_fails_exactly_when_the_exit_code_is_not_zero(
     assert any(o in ("failure", "error") for o in found.values()) is (exit_code != 0)
 
 
+def test_a_slice_that_gates_is_a_testcase_and_one_that_does_not_is_none() -> None:
+    found = outcomes(render_junit(build.full_strength()))
+    assert found["routing/exact_match [tier=free]"] == "failure"
+    assert found["routing/exact_match [tier=enterprise]"] == "pass"
+    assert not any("channel=" in name for name in found)
+    alone = build.verdict(
+        checks=(build.check("pass", build.metric(est=build.estimate(0.8, 0.0))),),
+        slice_checks=(build.gating_slice("regression"),),
+    )
+    assert outcomes(render_junit(alone)) == {
+        "routing/exact_match": "pass",
+        "routing/exact_match [tier=enterprise]": "failure",
+    }
+
+
+def test_looks_waivers_drift_and_flakiness_are_told() -> None:
+    root = ET.fromstring(render_junit(build.full_strength()).encode())
+    text = root.findtext("testsuite/system-out") or ""
+    for line in (
+        "look 2 of 5 · 400 of 1,000 cases · 600 answers a side saved",
+        "waiver: extraction/json_valid: 3pp instead of its own margin (active until 2027-03-31): The quantised",
+        "since the anchor support-bot-1.0: routing/exact_match: 87.0% in the anchor, 85.5% in the baseline, 83.9% in "
+        "the candidate; −3.1pp [−4.5, −1.7] since the anchor with a margin of 2pp, margin exceeded",
+        "flakiness: routing/exact_match: 300 cases, 8 answers each; two answers differ in 3.0%",
+        "flaky on routing/exact_match: route-000 (0.50), ",
+    ):
+        assert line in text
+    assert "and 11 more" in text
+    case = next(c for c in root.iter("testcase") if c.attrib["name"] == "extraction/json_valid")
+    assert "observed at an early stop" in (case.findtext("system-out") or "")
+    assert "may fall by 3pp, waiver active until 2027-03-31" in (case.findtext("system-out") or "")
+
+
 def test_hostile_text_stays_text() -> None:
     root = ET.fromstring(render_junit(build.nasty_verdict()).encode())
     assert {element.tag for element in root.iter()} <= {
         "testsuites", "testsuite", "testcase", "failure", "error", "skipped", "system-out", "properties", "property",
     }  # fmt: skip
-    assert len(root.findall(".//testcase")) == 2 * len(build.NASTY) + 1
+    assert len(root.findall(".//testcase")) == 3 * len(build.NASTY) + 1
 
 
 def test_the_same_verdict_gives_the_same_text() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import build
 import pytest
 
+from evalharness.core.comparisons import Drift, FlakyCase
 from evalharness.report.markdown import LIMIT, code, prose, render_markdown
 
 
@@ -63,11 +65,69 @@ def test_hostile_verdicts_have_the_same_lines_as_tame_ones() -> None:
     assert not re.search(r"@\w|https?://|www\.|(?<![\\\d])\]", outside)
     # Nothing foreign opens a block: a heading, quote, rule, fence, numbered list or indented code.
     assert not re.search(
-        r"^(?:#(?!## ❌)|>|=|\*(?!\*(What broke|Coverage|Warnings|Next)\*)|_|```|~~~|\d+[.)]|[ \t]|-(?! ))",
+        r"^(?:#(?!## ❌)|>|=|\*(?!\*(What broke|Coverage|Warnings|Next|Waivers|Since the anchor|Flakiness|Flaky cases)\*)"
+        r"|_|```|~~~|\d+[.)]|[ \t]|-(?! ))",
         text,
         re.M,
     )
     assert not re.search(r"^- (?:#|>|-|\+|\*(?!\*critical)|\d+[.)])", text, re.M)
+
+
+def test_slices_that_gate_stand_under_their_metric_and_only_they() -> None:
+    lines = render_markdown(build.full_strength()).splitlines()
+    names = [line.split("`")[1] for line in lines if re.match(r"\| [❌✅⚠️⛔·]+ \| `", line)]
+    assert names[:4] == [
+        "routing/exact_match", "routing/exact_match [tier=enterprise]", "routing/exact_match [tier=free]",
+        "answers/contains",
+    ]  # fmt: skip
+    assert not any("channel=" in name for name in names)
+
+
+def test_looks_waivers_drift_and_flakiness_are_told() -> None:
+    lines = render_markdown(build.full_strength()).splitlines()
+    assert lines[4] == "look 2 of 5 · 400 of 1,000 cases · 600 answers a side saved"
+    match = next(line for line in lines if line.startswith("| ❌ | `routing/exact_match`"))
+    assert "| −4.3pp † |" in match and "† observed at an early stop, so exaggerated" in lines
+    assert any("`extraction/json_valid`" in line and "| 3pp (waived) |" in line for line in lines)
+    assert (
+        "- ⚠️ extraction/field\\_f1: 3pp instead of its own margin (expired on 2026-06-30): "
+        "Until the parser is mended." in lines
+    )
+    assert "**Since the anchor** `support-bot-1.0`" in lines
+    assert (
+        "| `routing/exact_match` | 87.0% | 85.5% | 83.9% | −3.1pp | [−4.5, −1.7] | 2pp | ⚠️ **margin exceeded** |"
+        in lines
+    )
+    assert "| `routing/exact_match` | 300 | 8 | 3.0% | 0.0151 | 0.117 | &lt;0.1% |" in lines
+    (flaky,) = [line for line in lines if line.startswith("- `routing/exact_match`: ")]
+    assert flaky.count("`route-0") == 20 and flaky.endswith("`route-019` 0.12 and 11 more")
+
+
+def test_none_of_it_is_there_where_there_is_none() -> None:
+    text = render_markdown(build.verdict(checks=build.checks_of_every_status()))
+    assert not re.search("Waivers|anchor|Flak|†|look ", text)
+
+
+def test_the_evidence_leaves_room_for_the_cases() -> None:
+    keys = tuple(FlakyCase(key=f"{i} {'k' * 190}", rate=0.5, answers=2) for i in range(40))
+    wide = [
+        build.metric(
+            f"eval-{i}/{'m' * 90}", build.estimate(0.8, 0.0), waiver=build.waiver(f"eval-{i}", "why " * 300)
+        )
+        for i in range(200)
+    ]
+    verdict = build.full_strength(
+        checks=tuple(build.check("pass", m) for m in wide),
+        changes=tuple(build.change(f"case-{i}", "word " * 99, "drow " * 99) for i in range(300)),
+        drift=tuple(Drift(metric=m, baseline=None, candidate=m.estimate, exceeds=True) for m in wide),
+        flakiness=tuple(replace(build.flakiness()[0], metric=m.id, flaky=keys) for m in wide),
+    )
+    text = render_markdown(verdict)
+    assert len(text) <= LIMIT
+    assert len(re.findall(r"^- `case-", text, re.M)) >= 20
+    for title in ("Waivers", "Since the anchor", "Flakiness", "Flaky cases"):
+        block = text.split(f"**{title}**")[1].split("\n**")[0]
+        assert re.search(r"^\d+ more in report.html and comparison.json.$", block, re.M), title
 
 
 @pytest.mark.parametrize("n", [300, 1500])

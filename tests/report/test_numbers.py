@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from evalharness.report import numbers
@@ -48,3 +50,25 @@ def test_values_p_values_and_intervals() -> None:
 @pytest.mark.parametrize(("number", "shown"), [(0.0, "0"), (1.0, "1"), (2 / 3, "0.67"), (None, "no score")])
 def test_one_case_is_not_a_percentage(number: float | None, shown: str) -> None:
     assert numbers.case_value(number, "fraction") == shown
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(0.0, "0%"), (1e-9, "<0.1%"), (0.0303, "3.0%"), (0.9996, ">99.9%"), (1.0, "100%"), (math.nan, "–"), (None, "–")],
+)  # fmt: skip
+def test_a_chance_is_0_or_100_per_cent_only_where_it_is(p: float | None, text: str) -> None:
+    assert numbers.chance(p) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0.5, "0.50"), (1 / 3, "0.33"), (0.001, "0.001"), (0.9984, "0.998")]
+)
+def test_a_flaky_case_is_never_shown_as_one_that_always_passes_or_fails(rate: float, text: str) -> None:
+    assert numbers.share(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("variance", "text"), [(0.0, "0"), (0.015123, "0.0151"), (1240.4, "1,240"), (math.inf, "–")]
+)
+def test_a_variance_has_three_digits(variance: float, text: str) -> None:
+    assert numbers.variance(variance) == text

@@ -96,3 +96,51 @@ def test_nothing_compared_is_not_called_unchanged() -> None:
     text = render_terminal(build.verdict("invalid", reasons=("no baseline",)), width=100, color=False)
     assert "No case was compared." in text
     assert "No case changed" not in text
+
+
+def strong(width: int = 120, **changes: object) -> str:
+    return render_terminal(build.full_strength(**changes), width=width, color=False)  # type: ignore[arg-type]
+
+
+def test_slices_that_gate_stand_under_their_metric_and_only_they() -> None:
+    lines = [line.strip() for line in strong().splitlines()]
+    first = next(i for i, line in enumerate(lines) if line.startswith("routing/exact_match"))
+    assert lines[first + 1].startswith("↳ tier=enterprise") and lines[first + 1].endswith("pass")
+    assert lines[first + 2].startswith("↳ tier=free") and lines[first + 2].endswith("regression")
+    assert "channel=" not in strong()
+
+
+def test_looks_waivers_drift_and_flakiness_are_told() -> None:
+    text = strong()
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines.index("look 2 of 5 · 400 of 1,000 cases · 600 answers a side saved") == (
+        lines.index("✗ REGRESSION exit 1") + 2
+    )
+    assert "routing/exact_match 85.3% 81.0% −4.3pp † [−6.3, −2.3] 0.016 2pp regression" in lines
+    assert "† observed at an early stop, so exaggerated" in lines
+    assert "extraction/json_valid 94.0% 91.6% −2.4pp † [−2.9, −1.9] 0.060 3pp (waived) pass" in lines
+    assert any(
+        line.startswith("! extraction/field_f1: 3pp") and "expired on 2026-06-30" in line for line in lines
+    )
+    assert "Since the anchor support-bot-1.0" in lines
+    assert "routing/exact_match 87.0% 85.5% 83.9% −3.1pp [−4.5, −1.7] 2pp exceeded" in lines
+    assert "! answers/contains: the anchor was not scored by contains" in lines
+    assert "routing/exact_match 300 3.0% 0.0151 0.117 <0.1%" in lines
+    flaky = " ".join(text.split()).split("flaky cases (share of passes): ")[1].split(" and 11 more")[0]
+    assert len(flaky.split(", ")) == 20 and flaky.startswith("route-000 (0.50)")
+
+
+def test_none_of_it_is_there_where_there_is_none() -> None:
+    assert not re.search("Waivers|anchor|Flakiness|†|look ", sample())
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 140])
+def test_everything_fits_at_any_width(width: int) -> None:
+    text = strong(width=width)
+    assert max(cell_len(line) for line in text.splitlines()) <= max(40, width)
+    for word in ("exceeded", "<0.1%", "−4.3pp †", "−3.1pp", "2026-06-30"):
+        assert word in text
+
+
+def test_an_anchor_that_nothing_could_be_compared_with_is_still_named() -> None:
+    assert "no gated metric was compared with it" in strong(drift=())

@@ -5,7 +5,11 @@ from __future__ import annotations
 import build
 import pytest
 
+from evalharness.core.cases import Slice
+from evalharness.core.comparisons import Looks
 from evalharness.core.verdicts import Check, Outcome, Status
+from evalharness.gate.remarks import stopped
+from evalharness.report.evidence import build_evidence
 from evalharness.report.view import build_view
 from evalharness.report.words import how_decided
 
@@ -34,6 +38,16 @@ def one(status: Status, **changes: object) -> Check:
 )  # fmt: skip
 def test_the_headline_says_what_decided(outcome: Outcome, checks: tuple[Check, ...], headline: str) -> None:
     assert build_view(build.verdict(outcome, checks=checks)).headline == headline
+
+
+def test_the_headline_counts_slices_that_gate() -> None:
+    slices = (build.gating_slice("pass"), build.gating_slice("underpowered", name=Slice("tier", "free")))
+    view = build_view(build.verdict("pass", checks=(one("pass"),), slice_checks=slices))
+    assert view.headline == "Getting worse by the margin is ruled out on 2 of 3 gated metrics and slices."
+    view = build_view(build.verdict("pass", checks=(one("pass"),), slice_checks=slices[:1]))
+    assert view.headline == "Getting worse by the margin is ruled out on every gated metric and slice."
+    bad = build.verdict(checks=(one("pass"),), slice_checks=(build.gating_slice("regression", "a/b"),))
+    assert build_view(bad).headline == "a/b [tier=enterprise] got worse."
 
 
 def test_critical_cases_are_counted_once_whatever_number_of_metrics_they_fail() -> None:
@@ -67,7 +81,7 @@ def test_the_decision_is_told_in_words_on_the_metrics_own_scale() -> None:
     )  # fmt: skip
     text = " ".join(how_decided(build.check("pass", length, p_adjusted=0.0004), 0.05))
     assert (
-        "mid-p McNemar test of “no drop” on 300 paired cases: p = 0.010, <0.001 after Holm's correction"
+        "Test of “no drop” on 300 paired cases (mid-p McNemar): p = 0.010, <0.001 after Holm's correction"
         in text
     )
     assert (
@@ -108,3 +122,53 @@ def test_facts_that_nobody_foresaw_are_shown_and_known_ones_read_well() -> None:
         ("Calls made", "12"), ("Cost", "$1.50"), ("Latency, median", "840 ms"), ("Wall time", "4 min 10 s"),
         ("Gpu hours", "3.5"),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "look 2 of 5 · 400 of 1,000 cases · 600 answers a side saved"),
+        ({"saved_baseline": 0}, "look 2 of 5 · 400 of 1,000 cases · 600 candidate answers saved"),
+        (
+            {"saved_baseline": 1200},
+            "look 2 of 5 · 400 of 1,000 cases · 1,200 baseline and 600 candidate answers saved",
+        ),
+        (
+            {
+                "stopped": "end",
+                "number": 5,
+                "used": {"a": 9},
+                "most": {"a": 9},
+                "saved_baseline": 0,
+                "saved_candidate": 0,
+            },
+            "look 5 of 5 · 9 of 9 cases",
+        ),
+    ],
+)  # fmt: skip
+def test_the_looks_are_one_line(changes: dict[str, object], line: str) -> None:
+    evidence = build_evidence(build.verdict(looks=build.looks(**changes)).comparison)
+    assert evidence.looks is not None and evidence.looks.line == line
+
+
+@pytest.mark.parametrize(
+    "looks", [build.looks(), build.looks(stopped="end", number=5), build.looks(stopped="pass")]
+)
+def test_where_the_looks_stopped_is_said_once(looks: Looks) -> None:
+    view = build_view(build.verdict(reasons=("a/b regressed", stopped(looks)), looks=looks))
+    assert view.reasons == ("a/b regressed",)
+    assert view.evidence.looks is not None
+
+
+def test_a_reason_of_another_kind_is_kept_beside_the_looks() -> None:
+    reasons = ("a/b regressed: −4pp, p = 0.01 (mid-p McNemar, look 2 of 5, Holm)",)
+    assert build_view(build.verdict(reasons=reasons, looks=build.looks())).reasons == reasons
+
+
+def test_more_looks_are_the_first_step_where_there_are_more() -> None:
+    looks = build.looks(number=4, routine=4, stopped="end")
+    steps = build_view(build.verdict("inconclusive", checks=(one("suspect"),), looks=looks)).steps
+    assert steps[0].startswith("Run the same command with --extend: it asks the reserved cases,")
+    ended = build.looks(number=5, stopped="end")
+    steps = build_view(build.verdict("inconclusive", checks=(one("suspect"),), looks=ended)).steps
+    assert not any("--extend" in step for step in steps)
