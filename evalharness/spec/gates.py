@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 from evalharness.core.cases import GoldenSet, Slice
 from evalharness.core.protocols import Scorer
+from evalharness.core.scores import Kind
 from evalharness.core.suites import (
     GatePolicy,
     Margin,
@@ -25,9 +26,9 @@ from evalharness.spec.values import ONE_MARGIN
 
 SMALL_SLICE: Final = 50
 """A gating slice of fewer cases than this sees large drops only."""
-_RATIOS: Final = frozenset(("log_ratio",))
+_RATIOS: Final[frozenset[Kind]] = frozenset(("log_ratio",))
 """Kinds whose change is a ratio and not a difference."""
-_BY_CASE: Final = frozenset(("binary", "bounded", "unbounded"))
+_BY_CASE: Final[frozenset[Kind]] = frozenset(("binary", "bounded", "unbounded"))
 """Kinds that are a mean of case values, which human labels can correct case by case."""
 
 

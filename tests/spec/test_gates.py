@@ -29,7 +29,7 @@ class Ratio:
     version: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ()
     files: ClassVar[Mapping[str, str]] = {}
-    metric = Metric(direction="lower", unit="fraction", kind="log_ratio", low=None, high=None)  # type: ignore[arg-type]
+    metric = Metric(direction="lower", unit="fraction", kind="log_ratio", low=None, high=None)
 
     def score(self, case: Case, response: Response) -> Score:
         return Scored(1.0)
