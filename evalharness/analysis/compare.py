@@ -76,11 +76,12 @@ class _Frame:
         named = self.suite.gate.primary
         return self.gated and (not named or self.metric_id in named)
 
-    @property
-    def margin(self) -> Margin:
-        if self.waiver is not None and self.waived:
-            return self.waiver.margin
-        return self.rule.margin or self.suite.gate.max_drop
+    def margin(self, of: SliceRule | None) -> Margin:
+        """The margin of the metric, or of a slice that gates. A waiver is for the metric as a whole."""
+        own = self.rule.margin or self.suite.gate.max_drop
+        if of is not None:
+            return of.margin or own
+        return self.waiver.margin if self.waiver is not None and self.waived else own
 
     def gating(self, of: Slice) -> SliceRule | None:
         """What makes a slice gate, None where nothing does."""
@@ -290,7 +291,7 @@ def _metric(
     metric = frame.scorer.metric
     rule = None if of is None else frame.gating(of)
     gates = rule is not None if of is not None else frame.gated
-    margin = rule.margin if rule is not None and rule.margin is not None else frame.margin
+    margin = frame.margin(rule)
     levels = frame.levels_of(of)
     estimate: PairedEstimate | None = None
     breakdown: dict[str, Any] = {}

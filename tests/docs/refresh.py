@@ -18,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import rules
 import simulate
 import support
 
@@ -60,10 +61,16 @@ def table(sizes: tuple[str, ...] | None = None) -> str:
     return HEADER + "\n".join(rows) + "\n"
 
 
+def rules_table() -> str:
+    head = "| cases | churn | rule | stopped: no change | −4pp | −8pp | cases asked |\n|---|---|---|---|---|---|---|\n"
+    return head + "\n".join(rules.rows()) + "\n"
+
+
 REGIONS = {
     ("README.md", "output", "demo"): demo,
     ("README.md", "table", "simulation"): lambda: table(README_SIZES),
     ("docs/gate.md", "table", "simulation"): table,
+    ("docs/gate.md", "table", "rules"): rules_table,
     ("docs/comparison-json.md", "output", "comparison"): comparison,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import refresh
+import rules
 import simulate
 import support
 
@@ -31,6 +32,26 @@ def test_claims_about_the_simulation() -> None:
     assert f"{unchanged.naive:.0%}" == "21%"
     assert f"{1 - dropped.regression:.0%}" == "80%"
     assert f"{dropped.proven:.0%}" == "5%"
+
+
+def test_the_table_of_rules() -> None:
+    key = ("docs/gate.md", "table", "rules")
+    assert shown(key) == refresh.REGIONS[key](), REFRESH
+
+
+def test_claims_about_the_rules() -> None:
+    """What gate.md says below the table, for every row of it."""
+    for cell in rules.CELLS:
+        _, unpaired, apart, peeking, whole, looked = rules.simulate(*cell)
+        assert max(whole.stopped[0], looked.stopped[0]) <= 0.055
+        assert max(unpaired.stopped[0], apart.stopped[0]) <= 0.055
+        assert 0.12 < peeking.stopped[0] < 0.25
+        assert looked.stopped[1] >= whole.stopped[1] - 0.05
+        assert looked.stopped[1] > unpaired.stopped[1] > apart.stopped[1]
+        assert looked.cases[2] < 0.46 * cell[0]
+    assert any(rules.simulate(*cell)[0].stopped[0] > 0.08 for cell in rules.CELLS), (
+        "the naive rule cries wolf"
+    )
 
 
 def test_the_output_of_the_demo() -> None:
