@@ -33,6 +33,7 @@ from evalharness.engine.sides import (
     SideSource,
     Surroundings,
     choose_suite,
+    find_anchor,
     find_sides,
     finished_run,
     suite_of,
@@ -179,6 +180,7 @@ def compare(
     candidate: str | Path,
     *,
     suite: str | Path | None = None,
+    anchor: str | Path | None = None,
     extend: bool = False,
     settings: Settings | None = None,
 ) -> Verdict:
@@ -186,17 +188,19 @@ def compare(
 
     Either side is a candidate file or a run folder. The verdict's `exit_code` is what the command line exits with.
     Where the suite has `sampling`, cases are asked in looks until it is decided; `extend` then allows what is held in
-    reserve.
+    reserve. `anchor` names what both sides are held against beside the verdict, the release in production for one: a
+    candidate file or a run folder.
 
     Raises:
-        InvalidComparisonError: there is no baseline. (Runs that cannot be compared give the outcome "invalid".)
+        InvalidComparisonError: there is no baseline, or the anchor cannot be used. (Two sides that cannot be compared
+            give the outcome "invalid".)
         SpecError: files are wrong. UsageError: a side is neither of the two, no suite is named or two are, or a
             candidate cannot be asked. ProviderError: the endpoint failed or a cap was reached; what was collected is
             kept. StoreError: a run folder is damaged, or cannot be written.
     """
     use = settings or Settings()
     left, right = find_sides(baseline, candidate, use.surroundings)
-    return _ask(left, right, suite, use, extend=extend)[0].verdict
+    return _ask(left, right, suite, use, anchor=anchor, extend=extend)[0].verdict
 
 
 def compare_to(
@@ -205,6 +209,7 @@ def compare_to(
     candidate: str | Path,
     *,
     suite: str | Path | None = None,
+    anchor: str | Path | None = None,
     extend: bool = False,
     settings: Settings | None = None,
 ) -> tuple[Verdict, Mapping[str, Path]]:
@@ -226,7 +231,7 @@ def compare_to(
     if folder is None:
         folder = use.cwd / "reports" / f"{slug(left.name)}-vs-{slug(right.name)}"
         clear_report(folder)
-    found, chosen = _ask(left, right, suite, use, extend=extend)
+    found, chosen = _ask(left, right, suite, use, anchor=anchor, extend=extend)
     return found.verdict, _written(found, chosen, folder, use, use.now().date().isoformat())
 
 
@@ -265,8 +270,9 @@ def rerender(
     """
     use = settings or Settings()
     manifest = read_report_manifest(Path(folder))
+    roles = [role for role in ("baseline", "candidate", "anchor") if manifest[role] is not None]
     runs = []
-    for role in ("baseline", "candidate"):
+    for role in roles:
         run_folder = use.cwd / manifest[role]["folder"]
         if not is_run_folder(run_folder):
             raise StoreError(
@@ -275,11 +281,11 @@ def rerender(
         runs.append(run_folder)
     same = replace(use, seed=manifest["seed"])
     left, right = find_sides(runs[0], runs[1], same.surroundings)
-    found, suite = _ask(left, right, manifest["suite"], same, again=manifest)
-    for role, run_folder, side in zip(
-        ("baseline", "candidate"), runs, (found.baseline, found.candidate), strict=True
-    ):
-        if side["run_id"] != manifest[role]["run_id"]:
+    anchor = runs[2] if len(runs) > 2 else None
+    found, suite = _ask(left, right, manifest["suite"], same, anchor=anchor, again=manifest)
+    for role, run_folder in zip(roles, runs, strict=True):
+        side = getattr(found, role)
+        if side is None or side["run_id"] != manifest[role]["run_id"]:
             raise StoreError(
                 f"{run_folder}: its answers or scores are no longer those of the {role} of this report; "
                 "run compare again"
@@ -406,6 +412,7 @@ def _ask(
     suite: str | Path | None,
     use: Settings,
     *,
+    anchor: str | Path | None = None,
     extend: bool = False,
     again: Mapping[str, Any] | None = None,
 ) -> tuple[Answer, Suite]:
@@ -413,7 +420,14 @@ def _ask(
     from evalharness.api.comparing import Question, Taken, answer
 
     chosen = choose_suite([left.suite_path, right.suite_path], suite, use.surroundings)
-    question = Question(suite=chosen, baseline=left, candidate=right, today=use.now().date(), extend=extend)
+    question = Question(
+        suite=chosen,
+        baseline=left,
+        candidate=right,
+        anchor=find_anchor(anchor, (left, right), use.surroundings) if anchor is not None else None,
+        today=use.now().date(),
+        extend=extend,
+    )
     if again is not None:
         looks = again["looks"]
         question = replace(
@@ -433,6 +447,7 @@ def _written(found: Answer, suite: Suite, folder: Path, use: Settings, today: st
         folder,
         baseline=found.baseline,
         candidate=found.candidate,
+        anchor=found.anchor,
         suite=use.paths.show(Path(suite.path)),
         seed=use.seed,
         today=today,

@@ -8,9 +8,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from evalharness.analysis.beside import Judged, beside
+from evalharness.analysis.changes import case_keys
 from evalharness.analysis.compare import compare_runs
 from evalharness.analysis.confirm import CONFIRM_REPEATS, confirm, critical_subset
-from evalharness.analysis.looks import Look, Schedule, critical_cases, schedule
+from evalharness.analysis.drift import check_anchor
+from evalharness.analysis.looks import Look, Schedule, critical_cases, schedule, suite_at
 from evalharness.analysis.sequential import LookSequence
 from evalharness.core.candidates import Candidate
 from evalharness.core.comparisons import Comparison
@@ -43,6 +46,7 @@ class Question:
     Attributes:
         suite: the one suite of both sides.
         baseline, candidate: the sides.
+        anchor: what both are held against beside the verdict, None where none is named.
         today: decides which waivers still count.
         extend: whether cases in reserve and more repeats may be asked.
         confirming: a stored run that asked failed critical cases again, in place of asking now.
@@ -53,6 +57,7 @@ class Question:
     baseline: SideSource
     candidate: SideSource
     today: date | None
+    anchor: SideSource | None = None
     extend: bool = False
     confirming: Path | None = None
     taken: Taken | None = None
@@ -65,6 +70,7 @@ class Answer:
     verdict: Verdict
     baseline: Mapping[str, Any]
     candidate: Mapping[str, Any]
+    anchor: Mapping[str, Any] | None
     critical: Path | None
     taken: Taken | None
 
@@ -73,11 +79,13 @@ def answer(question: Question, around: Surroundings) -> Answer:
     """Compare two sides: at once, or in the looks that the suite plans.
 
     Raises:
-        UsageError: --extend where nothing can be extended. And as `SideSource.obtain` does.
+        UsageError: --extend where nothing can be extended. InvalidComparisonError: the anchor does not fit the suite.
+            And as `SideSource.obtain` does.
     """
     suite = question.suite
     scorers = build_scorers(suite, around.registry)
     sides = _Sides(question, around)
+    sides.check_anchor()
     if suite.sampling is not None:
         return _in_looks(question, suite.sampling, sides, scorers, around)
     if question.extend:
@@ -96,6 +104,7 @@ def answer(question: Question, around: Surroundings) -> Answer:
         warnings=suite_warnings(suite),
     )
     comparison, again = _confirmed(question, comparison, candidate, scorers, around)
+    comparison = sides.beside(comparison, None, scorers)
     return sides.answer(decide(comparison, suite.gate), again, None)
 
 
@@ -125,7 +134,8 @@ def _in_looks(
         if stopped is not None or comparison.problems:
             break
     standing = sequence.standing(look.number, stopped or "end", (baseline.repeats, candidate.repeats))
-    verdict = decide(replace(comparison, looks=standing), suite.gate)
+    comparison = sides.beside(replace(comparison, looks=standing), (look, repeats), scorers)
+    verdict = decide(comparison, suite.gate)
     return sides.answer(verdict, again, Taken(number=look.number, repeats=repeats))
 
 
@@ -148,22 +158,24 @@ def _looks(question: Question, plan: Schedule) -> tuple[Look, ...]:
 
 
 class _Sides:
-    """Both sides as far as they have been asked."""
+    """Both sides, and the anchor, as far as they have been asked."""
 
     def __init__(self, question: Question, around: Surroundings) -> None:
         self._question = question
         self._around = around
-        self._sources = (question.baseline, question.candidate)
-        self._fixed = tuple(source.fixed(around.registry) for source in self._sources)
+        self._sources = [question.baseline, question.candidate]
+        if question.anchor is not None:
+            self._sources.append(question.anchor)
+        self._fixed = [source.fixed(around.registry) for source in self._sources]
         self._critical = critical_cases(question.suite)
-        self._found: list[tuple[Run, Path] | None] = [None, None]
-        self._about: list[Mapping[str, Any]] = [{}, {}]
+        self._found: list[Run | None] = [None] * len(self._sources)
+        self._about: list[Mapping[str, Any]] = [{}] * len(self._sources)
 
     def repeats(self) -> tuple[int | None, int | None]:
         """Answers to a case that each side gives by itself, None where they are there already."""
         first, second = (
             None if fixed or source.model is None else source.model.repeats or 1
-            for source, fixed in zip(self._sources, self._fixed, strict=True)
+            for source, fixed in zip(self._sources[:2], self._fixed[:2], strict=True)
         )
         return first, second
 
@@ -172,20 +184,80 @@ class _Sides:
         asked: Asked | None = None
         if look is not None:
             asked = {name: cases | self._critical[name] for name, cases in look.cases.items()}
-        first, second = self._one(0, look, asked), self._one(1, look, asked)
+        repeats = look.repeats if look is not None else None
+        first, second = self._one(0, asked, repeats), self._one(1, asked, repeats)
         return first, second
 
-    def answer(self, verdict: Verdict, critical: Path | None, taken: Taken | None) -> Answer:
-        """The verdict with what is known of both runs, named by the answers that were compared."""
-        ids = verdict.comparison.baseline.run_id, verdict.comparison.candidate.run_id
-        first, second = ({**about, "run_id": run} for about, run in zip(self._about, ids, strict=True))
-        return Answer(verdict=verdict, baseline=first, candidate=second, critical=critical, taken=taken)
+    def check_anchor(self) -> None:
+        """Refuse an anchor whose answers are there already and do not fit, before a side is asked.
 
-    def _one(self, place: int, look: Look | None, asked: Asked | None) -> Run:
+        Raises:
+            InvalidComparisonError: the anchor does not fit the suite.
+        """
+        suite = self._question.suite
+        if len(self._sources) == 2 or not self._fixed[2]:
+            return
+        if suite.sampling is not None:  # which cases will be needed of it is not known yet
+            suite = suite_at(suite, {golden_set.name: frozenset() for golden_set in suite.golden_sets})
+        check_anchor(suite, self._one(2, None, None))
+
+    def beside(
+        self,
+        comparison: Comparison,
+        at: tuple[Look, tuple[int | None, int | None]] | None,
+        scorers: Mapping[str, Scorer],
+    ) -> Comparison:
+        """The comparison of the runs obtained last, with drift and flakiness.
+
+        `at`: the look it was made at, with the schedule's repeats. An anchor that can be asked is asked now, and no
+        more than the sides were.
+        """
+        baseline, candidate = self._found[:2]
+        assert baseline is not None and candidate is not None
+        if comparison.problems:
+            return comparison
+        suite = self._question.suite
+        judged = Judged(
+            suite=suite,
+            baseline=baseline,
+            candidate=candidate,
+            anchor=self._anchor(at[0].cases if at is not None else None),
+        )
+        return beside(
+            comparison,
+            judged if at is None else judged.at(*at),
+            scorers,
+            case_keys(suite),
+            seed=self._around.how.seed,
+            today=self._question.today,
+        )
+
+    def _anchor(self, asked: Asked | None) -> Run | None:
+        if len(self._sources) == 2:
+            return None
+        for place in (0, 1):
+            if self._sources[2] is self._sources[place]:
+                self._about[2] = self._about[place]
+                return self._found[place]
+        return self._one(2, asked, None)
+
+    def answer(self, verdict: Verdict, critical: Path | None, taken: Taken | None) -> Answer:
+        """The verdict with what is known of the runs, named by the answers that were compared."""
+        compared = verdict.comparison
+        anchor = compared.anchor
+        return Answer(
+            verdict=verdict,
+            baseline={**self._about[0], "run_id": compared.baseline.run_id},
+            candidate={**self._about[1], "run_id": compared.candidate.run_id},
+            anchor={**self._about[2], "run_id": anchor.run_id} if anchor is not None else None,
+            critical=critical,
+            taken=taken,
+        )
+
+    def _one(self, place: int, asked: Asked | None, repeats: int | None) -> Run:
         before = self._found[place]
         if before is not None and self._fixed[place]:
-            return before[0]
-        repeats = look.repeats if look is not None else None
+            return before
         run, folder = self._sources[place].obtain(
             self._question.suite,
             self._around,
@@ -193,7 +265,7 @@ class _Sides:
             repeats=repeats,
             continuing=before is not None and repeats is None,
         )
-        self._found[place] = run, folder
+        self._found[place] = run
         # read at once: the other side may be stored in the same folder
         self._about[place] = about_run(read_manifest(folder), self._around.paths.show(folder))
         return run

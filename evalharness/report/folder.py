@@ -74,6 +74,7 @@ def write_report_manifest(
     *,
     baseline: Mapping[str, Any],
     candidate: Mapping[str, Any],
+    anchor: Mapping[str, Any] | None,
     suite: str,
     seed: int,
     today: str,
@@ -82,8 +83,8 @@ def write_report_manifest(
 ) -> None:
     """Write manifest.json.
 
-    `baseline` and `candidate` are from `about_run`; the rest are paths, the seed, the day that waivers were judged on,
-    and which looks were taken: what it takes to come to the same verdict again.
+    `baseline`, `candidate` and `anchor` are from `about_run`; the rest are paths, the seed, the day that waivers were
+    judged on, and which looks were taken: what it takes to come to the same verdict again.
 
     Raises:
         StoreError: it cannot be written.
@@ -95,6 +96,7 @@ def write_report_manifest(
             "kind": "comparison",
             "baseline": baseline,
             "candidate": candidate,
+            "anchor": anchor,
             "suite": suite,
             "seed": seed,
             "today": today,
@@ -115,6 +117,8 @@ def read_report_manifest(directory: Path) -> dict[str, Any]:
         raise StoreError(f"{directory}: no {MANIFEST} in it; give the --out folder of an earlier compare")
     manifest = read_json(place)
     sides = [manifest.get(role) for role in ("baseline", "candidate")] if isinstance(manifest, dict) else []
+    if sides and manifest.setdefault("anchor", None) is not None:
+        sides.append(manifest["anchor"])
     whole = (
         bool(sides)
         and manifest.get("kind") == "comparison"

@@ -21,6 +21,11 @@ from evalharness.cli.options import emit, guarded_stdout, json_option, running, 
     help="Where the reports go (default reports/<base>-vs-<cand>).",
 )
 @click.option(
+    "--anchor",
+    metavar="RELEASE",
+    help="What small steps are added up against: the candidate .yaml or the stored run of the release. Never gates.",
+)
+@click.option(
     "--extend",
     is_flag=True,
     help="Go on after an inconclusive comparison, as far as the suite's `sampling` allows: reserve cases, repeats.",
@@ -32,6 +37,7 @@ def command(
     candidate: str,
     suite: str | None,
     out: Path | None,
+    anchor: str | None,
     extend: bool,
     as_json: bool,
     allow: tuple[Path, ...],
@@ -57,7 +63,9 @@ def command(
 
     use = settings(allow=allow, store=store, seed=seed, fresh=fresh, quiet=quiet)
     with guarded_stdout():
-        verdict, written = api.compare_to(out, baseline, candidate, suite=suite, extend=extend, settings=use)
+        verdict, written = api.compare_to(
+            out, baseline, candidate, suite=suite, anchor=anchor, extend=extend, settings=use
+        )
     if as_json:
         emit(api.comparison_json(verdict))
     else:
