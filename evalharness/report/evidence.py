@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from evalharness._canon import short
 from evalharness.core.comparisons import Comparison, Drift, Flakiness, Looks, MetricComparison
 from evalharness.core.estimates import PairedEstimate
+from evalharness.core.verdicts import Verdict
 from evalharness.report import numbers, words
 from evalharness.report.comparison_json import NO_ESTIMATE, anchor_value, own_scale, waived_metrics
 from evalharness.report.text import one_line
@@ -18,6 +20,8 @@ EARLY_MEANS: Final = "observed at an early stop, so exaggerated"
 FLAKY_SHOWN: Final = 20
 """How many flaky cases of a metric a short rendering names."""
 _FLAKY: Final = 500
+_REASONS: Final = 20  # what every rendering shows at least,
+_REASON: Final = 600  # and how much of each
 _NAME: Final = 120
 _SENTENCE: Final = 1200
 
@@ -33,13 +37,17 @@ class LooksView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaiverView:
-    """A known trade-off that the suite declares. `state` says in words until when it holds, or that it does not."""
+    """A known trade-off that the suite declares. `state` says in words until when it holds, or that it does not.
+
+    `told`: one of the verdict's reasons says all of it; where everything is on one screen it need not stand twice.
+    """
 
     metric: str
     margin: str
     reason: str
     active: bool
     state: str
+    told: bool
 
     @property
     def line(self) -> str:
@@ -138,11 +146,13 @@ class Evidence:
         return self.looks is not None and self.looks.early
 
 
-def build_evidence(comparison: Comparison) -> Evidence:
-    """What a comparison says of its own making."""
+def build_evidence(verdict: Verdict) -> Evidence:
+    """What a verdict's comparison says of its own making."""
+    comparison = verdict.comparison
+    reasons = [one_line(reason, _REASON) for reason in verdict.reasons[:_REASONS]]
     return Evidence(
         looks=None if comparison.looks is None else _looks(comparison.looks),
-        waivers=tuple(_waiver(metric) for metric in waived_metrics(comparison)),
+        waivers=tuple(_waiver(metric, reasons) for metric in waived_metrics(comparison)),
         anchor=_anchor(comparison),
         flakiness=tuple(_flaky(item) for item in comparison.flakiness),
     )
@@ -175,15 +185,17 @@ def _saved(baseline: int, candidate: int) -> list[str]:
     return [f"{' and '.join(named)} {'answer' if baseline + candidate == 1 else 'answers'} saved"]
 
 
-def _waiver(metric: MetricComparison) -> WaiverView:
+def _waiver(metric: MetricComparison, reasons: Iterable[str]) -> WaiverView:
     waiver = metric.waiver
     assert waiver is not None
+    words_of_it = (metric.id, str(waiver.margin), waiver.expires.isoformat(), one_line(waiver.reason))
     return WaiverView(
         metric=one_line(waiver.metric, _NAME),
         margin=one_line(str(waiver.margin), 40),
         reason=one_line(waiver.reason, _SENTENCE),
         active=metric.waived,
         state=waiver_state(metric),
+        told=metric.waived and any(all(word in reason for word in words_of_it) for reason in reasons),
     )
 
 

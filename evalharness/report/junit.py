@@ -53,7 +53,7 @@ def render_junit(verdict: Verdict) -> str:
 def _evidence(evidence: Evidence) -> list[str]:
     """The looks, waivers, drift and flakiness, a line each."""
     lines = [] if evidence.looks is None else [evidence.looks.line]
-    lines += [f"waiver: {waiver.line}" for waiver in evidence.waivers]
+    lines += [f"waiver: {waiver.line}" for waiver in evidence.waivers if not waiver.told]
     if evidence.anchor is not None:
         lines += [f"since the anchor {evidence.anchor.name}: {row.line}" for row in evidence.anchor.rows]
     for metric in evidence.flakiness:

@@ -190,7 +190,7 @@ def _preview(failed: str, parts: Iterable[Part]) -> str:
 
 
 def _waivers(view: View, budget: int) -> list[str]:
-    rows = [f"- {'' if w.active else '⚠️ '}{_item(w.line)}" for w in view.evidence.waivers]
+    rows = [f"- {'' if w.active else '⚠️ '}{_item(w.line)}" for w in view.evidence.waivers if not w.told]
     return _block("**Waivers**", [], rows, budget)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -34,6 +35,7 @@ _OUTCOME_STYLE: Final[dict[Outcome, tuple[str, str]]] = {
     "inconclusive": ("?", "bold yellow"),
     "invalid": ("!", "bold magenta"),
 }
+_BLANKS: Final = re.compile("\n{3,}")
 _NAMED_CASES: Final = 8
 _WARNINGS: Final = 12
 
@@ -76,7 +78,8 @@ def render_terminal(verdict: Verdict, *, width: int, color: bool) -> str:
         _flakiness(console, view.evidence.flakiness)
     _coverage(console, view)
     _steps(console, view)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    text = "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    return _BLANKS.sub("\n\n", text)  # a table ends with an empty line, and so do sections begin
 
 
 def _heading(console: Console, view: View) -> None:
@@ -123,7 +126,7 @@ def _metrics(view: View, width: int) -> Table:
         _Column("Δ", cells("delta_cell"), 0),
         _Column(f"{level} CI", cells("ci"), 4),
         _Column("p (adj)", cells("p_adjusted"), 3),
-        _Column("margin", cells("margin_cell"), 5),
+        _Column("margin", cells("margin"), 5),
         _Column("status", [Text(row.status_word, _STATUS_STYLE[row.status]) for row in rows], 0, "left"),
     ]
     return _table("metric", [Text(_name(row), _quiet(row)) for row in rows], columns, width)
@@ -184,11 +187,12 @@ def _outcome(console: Console, view: View) -> None:
 
 
 def _waivers(console: Console, view: View) -> None:
-    if not view.evidence.waivers:
+    waivers = [waiver for waiver in view.evidence.waivers if not waiver.told]
+    if not waivers:
         return
     console.print()
     console.print(Text("Waivers", "bold"))
-    for waiver in view.evidence.waivers:
+    for waiver in waivers:
         _item(console, "•" if waiver.active else "!", waiver.line, "" if waiver.active else "yellow")
 
 

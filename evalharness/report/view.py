@@ -183,7 +183,7 @@ def build_view(verdict: Verdict) -> View:
     changes = comparison.changes
     regressed = sum(change.regressed for change in changes)
     fixed = sum(change.fixed and not change.regressed for change in changes)
-    evidence = build_evidence(comparison)
+    evidence = build_evidence(verdict)
     problems = [p for p in comparison.problems if p not in verdict.reasons]
     warnings = dict.fromkeys((*verdict.warnings, *comparison.warnings))
     return View(

@@ -9,7 +9,10 @@ from evalharness.core.cases import Slice
 from evalharness.core.comparisons import Looks
 from evalharness.core.verdicts import Check, Outcome, Status
 from evalharness.gate.remarks import stopped
+from evalharness.gate.wording import allowance
 from evalharness.report.evidence import build_evidence
+from evalharness.report.markdown import render_markdown
+from evalharness.report.terminal import render_terminal
 from evalharness.report.view import build_view
 from evalharness.report.words import how_decided
 
@@ -147,7 +150,7 @@ def test_facts_that_nobody_foresaw_are_shown_and_known_ones_read_well() -> None:
     ],
 )  # fmt: skip
 def test_the_looks_are_one_line(changes: dict[str, object], line: str) -> None:
-    evidence = build_evidence(build.verdict(looks=build.looks(**changes)).comparison)
+    evidence = build_evidence(build.verdict(looks=build.looks(**changes)))
     assert evidence.looks is not None and evidence.looks.line == line
 
 
@@ -158,6 +161,23 @@ def test_where_the_looks_stopped_is_said_once(looks: Looks) -> None:
     view = build_view(build.verdict(reasons=("a/b regressed", stopped(looks)), looks=looks))
     assert view.reasons == ("a/b regressed",)
     assert view.evidence.looks is not None
+
+
+def test_a_waiver_that_a_reason_tells_in_full_is_told() -> None:
+    waived = build.metric(
+        est=build.estimate(0.8, -0.024), waiver=build.waiver("routing/exact_match", "x"), waived=True
+    )
+    assert waived.waiver is not None
+    for reason, told in (
+        (f"{waived.id} is waived: it {allowance(waived, waived.waiver)}", True),
+        (f"other/metric is waived: it {allowance(waived, waived.waiver)}", False),
+        (f"{waived.id} regressed", False),
+        ("y" * 600 + f"{waived.id} is waived: it {allowance(waived, waived.waiver)}", False),
+    ):
+        verdict = build.verdict(checks=(build.check("pass", waived),), reasons=(reason,))
+        assert [waiver.told for waiver in build_evidence(verdict).waivers] == [told]
+        for text in (render_terminal(verdict, width=120, color=False), render_markdown(verdict)):
+            assert ("3pp instead of its own margin" in text) is not told
 
 
 def test_a_reason_of_another_kind_is_kept_beside_the_looks() -> None:
