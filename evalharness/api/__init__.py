@@ -18,6 +18,10 @@ from importlib.metadata import version as _installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from evalharness.api.agreement import rater_agreement as rater_agreement
+from evalharness.api.planning import plan as plan
+from evalharness.api.planning import plan_json as plan_json
+from evalharness.api.planning import plan_table as plan_table
 from evalharness.content import PathPolicy
 from evalharness.core.attempts import Attempt as Attempt
 from evalharness.core.candidates import Candidate

@@ -10,6 +10,7 @@ import click
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("init:command", "Scaffold a suite, a golden set, a judge and two candidates that run at once."),
     "validate": ("validate:command", "Report every problem in suites, candidates, golden sets and judges."),
+    "plan": ("plan:command", "Tell cost and power of a comparison before any call."),
     "run": ("run:command", "Answer and score a suite with one candidate, and store the run."),
     "compare": ("compare:command", "Compare a candidate with a baseline: table, reports, exit code."),
     "score": ("score:command", "Score a stored run again, without a call."),
