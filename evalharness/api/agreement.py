@@ -239,8 +239,8 @@ def _about_prevalence(ratings: Ratings, results: Mapping[str, Agreement | Undefi
     if ac1.value - alpha.value >= APART:
         yield (
             f"{share:.0%} of the ratings are {ratings.values[int(counts.argmax())]!r}, so kappa and alpha put most "
-            f"agreement down to chance (alpha {alpha.value:.2f}) and AC1 does not ({ac1.value:.2f}); to know how raters "
-            "agree on the rare labels, have more items rated that get them."
+            f"agreement down to chance (alpha {alpha.value:.2f}) and AC1 does not ({ac1.value:.2f}); to know how "
+            "raters agree on the rare labels, have more items rated that get them."
         )
 
 
