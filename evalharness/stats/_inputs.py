@@ -80,10 +80,13 @@ def cluster_codes(clusters: Sequence[str], cases: int) -> NDArray[np.int64]:
     """Cluster labels as integers 0..G−1 in order of first appearance, shape (cases,).
 
     Raises:
-        ValueError: not one label per case.
+        ValueError: not one label per case, or an empty label, which would make one cluster of unrelated cases.
     """
     if len(clusters) != cases:
         raise ValueError(f"clusters must hold one label per case: {len(clusters)} labels for {cases} cases")
+    empty = sum(not label for label in clusters)
+    if empty:
+        raise ValueError(f"{empty} of {cases} cluster labels are empty; a case on its own needs a label of its own")
     seen: dict[str, int] = {}
     return np.fromiter((seen.setdefault(label, len(seen)) for label in clusters), np.int64, count=cases)
 
