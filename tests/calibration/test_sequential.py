@@ -119,9 +119,9 @@ def test_the_simulated_looks_would_catch_peeking() -> None:
 
 def test_crossing_a_boundary_is_having_a_small_sequential_p_value() -> None:
     rng = np.random.default_rng(4)
-    p = midp(*binary_looks(500, 0.1, 0.03, 10, 400, rng)[:2])
+    p = midp(*binary_looks(500, 0.1, 0.03, 10, 150, rng)[:2])
     rejected = crosses(p, 10)
-    assert 40 < rejected.sum() < 360
+    assert 20 < rejected.sum() < 140
     assert [sequential_p(row.tolist(), equal(10)) <= ALPHA for row in p] == rejected.tolist()
 
 
@@ -156,7 +156,9 @@ def bounded_looks(
 def test_bounded_false_rejections(looks: int, n: int, changed: float, draws: int) -> None:
     rng = np.random.default_rng([5, looks, n])
     rate = crosses(t_looks(*bounded_looks(n, changed, 0.0, looks, draws, rng)), looks).mean()
-    assert at_least(0.035, draws) <= rate <= at_most(0.05, draws)
+    # Skewed differences, few of which are not 0, at the small levels of the early looks: 5.4% to 5.7% in an
+    # independent simulation of 60,000 to 100,000 runs.
+    assert at_least(0.045, draws) <= rate <= at_most(0.057, draws)
 
 
 def clustered_looks(
@@ -199,9 +201,22 @@ def cluster_t_looks(
 @pytest.mark.parametrize("looks", [5, 10])
 @pytest.mark.parametrize("groups, draws", [(100, 8_000), (200, 8_000), (400, 4_000)])
 def test_clustered_false_rejections(looks: int, groups: int, draws: int) -> None:
+    # Conservative where few clusters have changed at a look.
     rng = np.random.default_rng([6, looks, groups])
     rate = crosses(cluster_t_looks(*clustered_looks(groups, 0.0, looks, draws, rng), groups), looks).mean()
     assert at_least(0.035, draws) <= rate <= at_most(0.05, draws)
+
+
+@pytest.mark.parametrize("looks", [5, 10])
+@pytest.mark.parametrize("groups, reference", [(100, 0.06), (200, 0.0575), (400, 0.0545)])
+def test_clustered_false_passes(looks: int, groups: int, reference: float) -> None:
+    # Few clusters and skewed sums make the cluster t a shade hopeful, with or without looks; the references are the
+    # highest rates of an independent simulation of 100,000 runs.
+    draws = 8_000
+    rng = np.random.default_rng([13, looks, groups])
+    change, cases, squares, products, sizes = clustered_looks(groups, MARGIN, looks, draws, rng)
+    p = cluster_t_looks(-change, cases, squares, -products, sizes, groups, shift=MARGIN)
+    assert at_least(0.035, draws) <= crosses(p, looks).mean() <= at_most(reference, draws)
 
 
 def test_the_simulated_clusters_would_catch_looks_that_ignore_them() -> None:
@@ -270,7 +285,7 @@ def holm_rejections(p: Array, looks: int) -> NDArray[np.bool_]:
     return rejected
 
 
-FAMILY_DRAWS = 1_500
+FAMILY_DRAWS = 4_000
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5])
