@@ -131,6 +131,7 @@ def _metric(check: Check) -> dict[str, Any]:
         "status": check.status,
         "reason": check.reason,
         "problem": metric.problem,
+        "note": metric.note,
     }
 
 

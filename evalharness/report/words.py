@@ -192,6 +192,9 @@ def how_decided(check: Check, alpha: float) -> tuple[str, ...]:
     elif check.status in ("underpowered", "suspect"):
         bound += f", which does not rule out a {word} of {margin}"
     sentences = [test + ".", bound + "."]
+    if metric.note:
+        note = one_line(metric.note, 400)
+        sentences.insert(0, f"{note[0].upper()}{note[1:]}.")
     if estimate.no_pass_reason:
         sentences.append(one_line(estimate.no_pass_reason, 300).rstrip(".") + ".")
     sentences += _power(metric, margin, word)

@@ -62,4 +62,4 @@ def test_a_report_whose_run_was_replaced_is_not_rendered_from_another(project: P
     assert evalharness("run", "app.yaml", "-q", cwd=project).returncode == 0
     done = evalharness("report", "aa", cwd=project)
     assert done.returncode == 2
-    assert "another run has taken the place" in done.stderr
+    assert "no longer those of the" in done.stderr

@@ -115,6 +115,8 @@ def test_labels_undo_what_a_judge_flatters(project: Project) -> None:
     metric = found["metrics"][0]
     assert metric["delta"] == pytest.approx(-0.10, abs=0.04)
     assert "PPI++" in metric["test"]
+    assert f"corrected by {LABELLED} labels of qa/recorded:human" in metric["note"]
+    assert "orrected by 200 labels" in (project.root / "out" / "report.html").read_text()
     assert found["coverage"]["candidate"]["unscored"] == 0, "an answer nobody labelled is not unreadable"
     # the judge alone does not see it
     project.write(

@@ -18,7 +18,7 @@ from evalharness.report.comparison_json import comparison_document, comparison_j
 METRIC_FIELDS = {
     "id", "eval", "scorer", "unit", "direction", "gated", "primary", "n", "n_missing", "baseline", "candidate",
     "delta", "ci", "bound", "p_value", "p_adjusted", "test", "max_drop", "mde", "n_for_power", "discordance",
-    "status", "reason", "n_regressed", "n_fixed", "n_units", "kind", "lower_method", "margin", "problem", "p_gain",
+    "status", "reason", "n_regressed", "n_fixed", "n_units", "kind", "lower_method", "margin", "problem", "note", "p_gain",
     "waived",
 }  # fmt: skip
 
