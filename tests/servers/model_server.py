@@ -11,6 +11,9 @@ What the answer says
     answer          a text that depends on the messages alone
     seeded          a text that depends on the messages and `seed`; without a seed it differs at every call
     lookup          what `POST /_answers` {"question": "answer", ...} said for the last user message, else "unknown"
+    flaky           what lookup says, and "unsure" to a share 1 - `rate` (0.5) of the calls for a `share` (1) of the
+                    questions: which ones depends on the question and `seed`; without a seed, on the question and
+                    how often it was asked
     whoami          the model name that was sent
 
 Params, for each of these names
@@ -85,7 +88,7 @@ SHORT = {
     "renamed": "echo?returned=renamed-2026-01-01",
     "no-usage": "echo?usage=0",
 }
-ANSWERS = ("echo", "answer", "seeded", "lookup", "whoami")
+ANSWERS = ("echo", "answer", "seeded", "lookup", "flaky", "whoami")
 ODD = (
     "hang", "reset", "close", "cut-json", "html", "html-502", "invalid-json", "empty", "wrong-type", "not-object",
     "no-choices", "null-content", "refusal", "tool-call", "filtered", "filtered-400", "quota", "context-length",
@@ -124,6 +127,11 @@ def derived(*parts: object) -> str:
     """A short text that is a function of its parts."""
     state = hashlib.sha256(repr(parts).encode()).digest()
     return " ".join(WORDS[b % len(WORDS)] for b in state[:4]) + f" {state[4:6].hex()}"
+
+
+def drawn(*parts: object) -> float:
+    """A number in [0, 1) that is a function of its parts."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:6], "big") / 2**48
 
 
 class ModelServer:
@@ -277,6 +285,13 @@ class Call:
         if self.name == "echo":
             return self.question
         if self.name == "lookup":
+            return self.server.answers.get(self.question, "unknown")
+        if self.name == "flaky":
+            seed = self.body.get("seed")
+            number = ("asked", self.server.by_input[self.question]) if seed is None else seed
+            varies = drawn("varies", self.question) < float(self.params.get("share", 1))
+            if varies and drawn(self.question, number) >= float(self.params.get("rate", 0.5)):
+                return "unsure"
             return self.server.answers.get(self.question, "unknown")
         if self.name == "whoami":
             return self.model
