@@ -17,6 +17,8 @@ from evalharness.errors import InvalidComparisonError
 from tests.analysis.test_flakiness import cases_of, run_of, scorers_of, suite_of
 
 N = 200
+STAGES = (("anchor", 4), ("b", 8), ("c", 20))
+"""Three runs and how many of their cases are wrong."""
 
 
 def passing(suite: Suite, wrong: range, name: str) -> Run:
@@ -35,7 +37,7 @@ def drifted(
 
 def test_drift_is_the_paired_estimate_of_each_side_against_the_anchor() -> None:
     suite = suite_of(cases_of(N), "exact_match", "rouge_l")
-    runs = {name: passing(suite, range(end), name) for name, end in (("anchor", 4), ("b", 8), ("c", 20))}
+    runs = {name: passing(suite, range(end), name) for name, end in STAGES}
     found = drifted(suite, runs["anchor"], runs["b"], runs["c"])
     for side, attribute in (("b", "baseline"), ("c", "candidate")):
         direct = compare_runs(suite, runs["anchor"], runs[side], scorers_of(suite), seed=1)
@@ -47,8 +49,8 @@ def test_slices_cost_nothing_and_advisory_metrics_do_not_drift() -> None:
     cases = [replace(case, tags={"channel": "chat"}) for case in cases_of(N)]
     suite = suite_of(cases, "exact_match", "rouge_l")
     suite = replace(suite, gate=replace(suite.gate, metrics={"e/rouge_l": MetricRule(advisory=True)}))
-    runs = [passing(suite, range(end), name) for name, end in (("anchor", 4), ("b", 8), ("c", 20))]
-    assert [d.metric.id for d in drifted(suite, *runs)] == ["e/exact_match"]
+    anchor, before, after = (passing(suite, range(end), name) for name, end in STAGES)
+    assert [d.metric.id for d in drifted(suite, anchor, before, after)] == ["e/exact_match"]
 
 
 def test_a_waiver_that_holds_widens_the_margin_of_drift_too() -> None:
@@ -57,10 +59,10 @@ def test_a_waiver_that_holds_widens_the_margin_of_drift_too() -> None:
         metric="e/exact_match", margin=Margin(Fraction(1, 5), False), reason="r", expires=date(2026, 5, 1)
     )
     suite = replace(suite, gate=replace(suite.gate, waivers=(waiver,)))
-    runs = [passing(suite, range(end), name) for name, end in (("anchor", 4), ("b", 8), ("c", 20))]
-    assert [d.exceeds for d in drifted(suite, *runs, today=date(2026, 5, 1))] == [False]
-    assert [d.exceeds for d in drifted(suite, *runs, today=date(2026, 5, 2))] == [True]
-    assert [d.exceeds for d in drifted(suite, *runs)] == [True]
+    anchor, before, after = (passing(suite, range(end), name) for name, end in STAGES)
+    assert [d.exceeds for d in drifted(suite, anchor, before, after, today=date(2026, 5, 1))] == [False]
+    assert [d.exceeds for d in drifted(suite, anchor, before, after, today=date(2026, 5, 2))] == [True]
+    assert [d.exceeds for d in drifted(suite, anchor, before, after)] == [True]
 
 
 def test_an_anchor_that_failed_too_often_gives_an_estimate_that_is_not_trusted() -> None:
