@@ -30,6 +30,9 @@ if TYPE_CHECKING:
         lock_golden_set as lock_golden_set,
     )
     from evalharness.api import (
+        plan as plan,
+    )
+    from evalharness.api import (
         render as render,
     )
     from evalharness.api import (
@@ -47,6 +50,7 @@ __all__ = [
     "load_run",
     "load_suite",
     "lock_golden_set",
+    "plan",
     "render",
     "rescore",
     "run",

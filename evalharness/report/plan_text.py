@@ -184,7 +184,7 @@ def _legend(plan: SuitePlan) -> Iterator[str]:
 
 def _verdicts(plan: SuitePlan) -> Iterator[str]:
     rows: list[tuple[str, ...]] = [
-        ("If unchanged", "churn", "pass", "unsure", "exit 3", "exit 1", "at −m", "at −2m"),
+        ("If unchanged", "churn", "pass", "unsure", "suspect", "regr.", "at −m", "at −2m"),
     ]
     for metric in plan.metrics:
         for i, one in enumerate(metric.outlooks):
@@ -198,8 +198,11 @@ def _verdicts(plan: SuitePlan) -> Iterator[str]:
         yield "What the gate would say is not known: no metric has a known margin and noise."
         return
     yield from _table(rows)
-    text = "unsure: underpowered, a warning unless on_underpowered is block; at −m, at −2m: chance of exit 1 at a true "
-    yield from _wrapped(text + "drop of one and of two margins.", _WIDTH)
+    yield from _wrapped(
+        "unsure: underpowered (a warning, or exit 3 under on_underpowered: block); suspect: inconclusive (exit 3); "
+        "regr.: regression (exit 1); at −m, at −2m: chance of a regression at a true drop of one and of two margins.",
+        _WIDTH,
+    )
 
 
 def _percent(chance: float | None) -> str:
@@ -217,8 +220,8 @@ def _suite(plan: SuitePlan, width: int) -> Iterator[str]:
     for one in plan.suite_outlooks:
         label = f"{one.label}: " if one.label else ""
         text = (
-            f"  {label}exit 0 {_percent(one.passed)}, exit 3 (inconclusive) {_percent(one.inconclusive)}, "
-            f"exit 1 (false alarm) {_percent(one.regression)}"
+            f"  {label}pass {_percent(one.passed)}, inconclusive {_percent(one.inconclusive)}, "
+            f"regression (a false alarm) {_percent(one.regression)}"
         )
         if one.metrics < one.deciding:
             text += f"; {one.metrics} of {one.deciding} deciding metrics known"

@@ -43,6 +43,15 @@ def demo() -> str:
     return f"\n```text\n$ evalharness compare {' '.join(EXAMPLE)}\n\n{compare_example().rstrip()}\n```\n"
 
 
+def plan() -> str:
+    """The plan of the embedded example, its churn taken from the committed report."""
+    words = (*EXAMPLE, "--from", "reports/sample")
+    with tempfile.TemporaryDirectory() as folder:
+        done = support.evalharness("plan", *words, "--store", f"{folder}/store", cwd=support.ROOT)
+    assert done.returncode == 2, f"the example cannot see twice its margin: {done.returncode}\n{done.stderr}"
+    return f"\n```text\n$ evalharness plan {' '.join(words)}\n\n{done.stdout}{done.stderr.rstrip()}\n```\n"
+
+
 def shortened(document: dict[str, Any]) -> dict[str, Any]:
     """A document with its long lists cut to their first entry, and of metrics the first one only."""
     flips = {name: ids[:2] for name, ids in document["flips"].items()}
@@ -71,6 +80,7 @@ REGIONS = {
     ("README.md", "table", "simulation"): lambda: table(README_SIZES),
     ("docs/gate.md", "table", "simulation"): table,
     ("docs/gate.md", "table", "rules"): rules_table,
+    ("docs/planning.md", "output", "plan"): plan,
     ("docs/comparison-json.md", "output", "comparison"): comparison,
 }
 

@@ -54,6 +54,11 @@ def test_claims_about_the_rules() -> None:
     )
 
 
+def test_the_output_of_the_plan() -> None:
+    key = ("docs/planning.md", "output", "plan")
+    assert shown(key) == refresh.REGIONS[key](), REFRESH
+
+
 def test_the_output_of_the_demo() -> None:
     key = ("README.md", "output", "demo")
     assert shown(key) == refresh.REGIONS[key](), REFRESH

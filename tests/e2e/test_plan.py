@@ -498,3 +498,46 @@ def test_the_same_plan_is_the_same_text(project: Project) -> None:
     project.run("compare", "base.yaml", "cand.yaml")
     first = project.run("plan", "base.yaml", "cand.yaml", "--json")
     assert project.run("plan", "base.yaml", "cand.yaml", "--json").out == first.out
+
+
+def test_long_names_and_large_numbers_fit_a_narrow_terminal(
+    project: Project, model_server: ModelServerHandle
+) -> None:
+    scorers = "[exact_match, {'recorded:a-rather-long-name-for-a-metric-of-this-suite': {kind: binary}}]"
+    live(
+        project,
+        model_server,
+        1500,
+        "repeats: 40\ndecoding: {max_tokens: 4000}\n",
+        name="a-candidate-" + "x" * 40,
+    )
+    project.suite(scorers=scorers)
+    done = project.run("plan", "a-candidate-" + "x" * 40 + ".yaml", check=0)
+    tables = done.out.split("Power of")[0]
+    assert max(map(len, tables.splitlines())) <= 80
+    assert "-of-this-suite" in done.out
+    assert "≤240.00M" in done.out
+
+
+def test_where_less_is_better_the_plan_is_the_same(project: Project) -> None:
+    score = "[{'recorded:toxic': {unit: fraction, direction: %s, kind: binary}}]"
+    found = []
+    for direction, key in (("higher", "max_drop"), ("lower", "max_rise")):
+        project.binary(
+            300, 0, 0, scorers=score % direction, gate=f"{{metrics: {{'qa/recorded:toxic': {{{key}: 2pp}}}}}}"
+        )
+        found.append(plan(project, "base.yaml", "--churn", "2%")["metrics"][0]["outlooks"])
+    assert found[0] == found[1]
+
+
+def test_the_users_own_code_is_neither_run_nor_taken_as_stored(project: Project) -> None:
+    project.binary(150, 0, 0)
+    project.write(
+        "app.py", "open('ran', 'w').close()\n\ndef answer(case):\n    return 't' + case['id'][1:]\n"
+    )
+    project.write("own.yaml", "name: own\nsuite: ./suite.yaml\nprovider: python\ntarget: app:answer\n")
+    assert total(plan(project, "own.yaml"))["calls"] == 150
+    assert not (project.root / "ran").exists()
+    project.run("run", "own.yaml", check=0)
+    # the code may have changed under its name, so a run asks it again
+    assert total(plan(project, "own.yaml"))["calls"] == 150
