@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from scipy import special
 
 from evalharness.stats._inputs import MIN_CHANGED, MIN_CLUSTERS, checked_alpha
+from evalharness.stats.margins import drop_of
 from evalharness.stats.mcnemar import SMALLEST_P
 from evalharness.stats.student import normal_quantile, t_quantile
 
-_ROUNDING: Final = 1e-7
-"""A drop this share of the margin short of it counts as one, as in the gate."""
 _REACH: Final = 9.0
 """Counts further than this many standard deviations from their mean are left out; P(|Z| > 9) is 2e-19."""
 _MOST_CASES: Final = 10**8
@@ -248,7 +247,7 @@ def _binary_chances(n: int, churn: float, drop: float, margin: float, alpha: flo
         raise ValueError(f"a margin is above 0, got {margin}")
     cases = _discordants(n, churn, drop)
     z = normal_quantile(1 - alpha)
-    line = -margin * (1 - _ROUNDING)
+    line = drop_of(margin)
     fallen = _first_regressed(cases.k, lambda b, c: (c - b) / n <= line)
     confirmed = _first_regressed(cases.k, lambda b, c: midp_mcnemar_counts(b, c) <= level)
     if margin < 1:

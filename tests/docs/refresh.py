@@ -18,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import baselines
 import rules
 import simulate
 import support
@@ -81,6 +82,8 @@ REGIONS = {
     ("docs/gate.md", "table", "simulation"): table,
     ("docs/gate.md", "table", "rules"): rules_table,
     ("docs/planning.md", "output", "plan"): plan,
+    ("docs/baselines.md", "table", "null"): baselines.null_table,
+    ("docs/baselines.md", "table", "creep"): baselines.creep_table,
     ("docs/comparison-json.md", "output", "comparison"): comparison,
 }
 

@@ -43,7 +43,7 @@ def command(
     \b
     evalharness plan base.yaml candidate.yaml
     evalharness plan base.yaml --churn 10%
-    evalharness plan base.yaml candidate.yaml --from reports/base-vs-base
+    evalharness plan base.yaml candidate.yaml --from reports/base-vs-base-again
     """
     from evalharness import api
     from evalharness.errors import SpecError
