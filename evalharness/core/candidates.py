@@ -51,6 +51,7 @@ class Candidate:
     """A model with everything that shapes its outputs.
 
     `options` are the provider's own settings as validated data (base_url, adapter, outputs, target, ...).
+    `schema` is a JSON Schema every answer must follow, where one is wanted (a judge's verdict).
     `digest` covers what shapes outputs (provider, model, prompt, decoding, options, content of named files) and
     nothing else: not the name, limits, prices or key.
     """
@@ -68,3 +69,4 @@ class Candidate:
     price: Price | None = None
     suite_path: str | None = None
     path: str = ""
+    schema: Mapping[str, Any] | None = None

@@ -72,7 +72,9 @@ class CorpusScorer(Scorer, Protocol):
 class Request:
     """One call to make: the rendered messages and everything else that shapes the answer.
 
-    `seed` is derived for each repeat (None: the candidate fixed none); `decoding` holds the rest.
+    `seed` is derived for each repeat (None: the candidate fixed none); `decoding` holds the rest. `schema` is a JSON
+    Schema the answer must follow: a provider asks for it in its API's own way and gives the JSON as the answer's text;
+    one that cannot ignores it.
     """
 
     golden_set: str
@@ -82,6 +84,7 @@ class Request:
     model: str | None
     decoding: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     seed: int | None = None
+    schema: Mapping[str, Any] | None = None
 
 
 @runtime_checkable

@@ -80,6 +80,7 @@ def _requests(suite: Suite, candidate: Candidate, repeats: int, recorded: bool) 
                     model=candidate.model,
                     decoding=decoding,
                     seed=seeds[repeat],
+                    schema=candidate.schema,
                 )
     if problems:
         raise SpecError(problems)

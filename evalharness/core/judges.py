@@ -1,0 +1,180 @@
+"""Judge and Judgment: a model, or a recording of one, that says which answer is better, or whether one is good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from evalharness.core.candidates import Limits, Price
+
+Mode: TypeAlias = Literal["pairwise", "pointwise", "claims"]
+"""Two answers side by side; one answer by criteria; one answer claim by claim against the case's contexts."""
+Order: TypeAlias = Literal["AB", "BA"]
+"""Which answer stood first: "AB" the baseline's, "BA" the candidate's."""
+Role: TypeAlias = Literal["pair", "baseline", "candidate"]
+"""What was judged: both answers against each other, or one side's answer."""
+Source: TypeAlias = Literal["judged", "identical", "recorded", "unjudged"]
+"""Where a judgment comes from: a reply, two equal answers, a recording; or there is none."""
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """One thing an answer is judged by. `weight` is above 0; weights are normalised where they are used."""
+
+    id: str
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A worked example shown to the judge: what was asked, the answers, and the reply it should give."""
+
+    input: str
+    answers: tuple[str, ...]
+    reply: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """One human label of a calibration.
+
+    `answers` are the judged texts: (first, second) pairwise, (output,) otherwise. `label` is "first", "second" or
+    "tie" pairwise, else "pass" or "fail". `line` is its line in the file.
+    """
+
+    id: str
+    input: str
+    answers: tuple[str, ...]
+    label: str
+    line: int
+    contexts: tuple[str, ...] = ()
+    target: str | None = None
+    labeller: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A share or coefficient with its 95% interval and the number of cases behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """How a judge agreed with people, bound to the judge by `judge_digest` and to the labels by `labels_digest`.
+
+    `models` are the names the endpoint returned. `kappa` None: undefined (one class only), and `problem` says so.
+    `sensitivity` and `specificity` are shares of the people's good (pairwise: candidate-better) and bad cases that the
+    judge sees as such; None where there are none. `flip_rate` is the share of pairs whose verdict depends on the
+    order, `first_slot` the share of those that favour the first answer, None for one answer at a time.
+    `length_correlation` is between the difference in length and the preference. Rates lie in [0, 1].
+    """
+
+    judge_digest: str
+    labels_digest: str
+    models: tuple[str, ...]
+    n_labels: int
+    n_judged: int
+    agreement: Measured
+    kappa: Measured | None
+    sensitivity: Measured | None
+    specificity: Measured | None
+    correlation2: float | None
+    flip_rate: Measured | None
+    first_slot: Measured | None
+    length_correlation: Measured | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Whether a judge has earned the right to gate. `reasons` say why not, most important first."""
+
+    may_gate: bool
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """A judge as its folder describes it.
+
+    `digest` covers what shapes a judgment: mode, provider, model, decoding, criteria, rubric, prompt, examples, orders,
+    limits of text, panel; not labels, key, price or how hard the endpoint may be pushed.
+
+    Attributes:
+        orders: pairwise: "both" asks each pair twice, "random" once in a balanced random order.
+        verdicts: path of recorded verdicts, for provider "replay".
+        panel: the members where several judges vote; they have this judge's mode. Empty: this judge alone.
+        combine: how votes of a panel become one.
+        max_chars: longer answers are cut, and the judge is told so.
+        calibration: as measured, None where it never was.
+    """
+
+    name: str
+    mode: Mode
+    provider: str
+    model: str | None
+    criteria: tuple[Criterion, ...]
+    rubric: str
+    prompt: str
+    digest: str
+    path: str
+    decoding: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    options: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    api_key_env: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    price: Price | None = None
+    orders: Literal["both", "random"] = "both"
+    examples: tuple[Example, ...] = ()
+    verdicts: str | None = None
+    panel: tuple[Judge, ...] = ()
+    combine: Literal["majority", "mean"] = "majority"
+    max_chars: int = 20_000
+    labels: tuple[Label, ...] = ()
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """One reply of one judge.
+
+    `value` is the preference for the candidate, or the weighted share of criteria met, in [0, 1]; None where the reply
+    could not be read, and then `problem` says why and `raw` holds it. `marks` has each criterion's (or claim's) value.
+    """
+
+    judge: str
+    order: Order | None
+    value: float | None
+    rationale: str = ""
+    marks: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+    problem: str | None = None
+    raw: str = ""
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgment:
+    """What a judge, or a panel, said of one case.
+
+    `value` as in Vote, None where it could not be had (`problem`). `flipped`: the verdict depended on the order, which
+    makes it a tie. `flags` name what is odd about the judged answers (empty, the same text for other prompts,
+    instructions to a judge).
+    """
+
+    golden_set: str
+    case_id: str
+    repeat: int
+    role: Role
+    value: float | None
+    votes: tuple[Vote, ...]
+    source: Source
+    flipped: bool = False
+    flags: tuple[str, ...] = ()
+    problem: str | None = None
