@@ -106,7 +106,7 @@ def paired_cases(
     left, right = checked_pair(baseline, candidate, dimensions=1)
     if binary and not (np.isin(left, (0.0, 1.0)).all() and np.isin(right, (0.0, 1.0)).all()):
         raise ValueError("a binary metric must hold only 0 and 1 in every case")
-    if repeats is not None:
+    if repeats is not None and not equal_repeats:
         _check_repeats(left, right, repeats)
     codes = None if clusters is None else cluster_codes(clusters, left.size)
     differences = without_rounding(right - left, left, right)
