@@ -14,6 +14,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import ModuleType
 from typing import Any, Final
@@ -27,6 +28,23 @@ _KEEPALIVE_S: Final = 5.0
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+")
 _NO_MONEY: Final = frozenset(("insufficient_quota", "billing_hard_limit_reached", "billing_error"))
 _FILTERED: Final = frozenset(("content_filter", "content_policy_violation"))
+NO_TOOLS: Final = "an answer by a schema is the model's own, without tools"
+# How far into a server's message its own words are taken to reach: further on, some repeat what they were sent.
+_OWN_WORDS: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Refusable:
+    """Fields of a request that not every server takes, and what to do about one that refuses them."""
+
+    fields: tuple[str, ...]
+    fix: str
+
+    def names(self, error: Any, message: str) -> bool:
+        """Whether a refusal is about these fields. `error` is the answer's error object."""
+        param = error.get("param") if isinstance(error, dict) else None
+        said = (str(param or ""), message[:_OWN_WORDS])
+        return any(field in text for text in said for field in self.fields)
 
 
 def find_key(candidate: Candidate, *, default_env: str, endpoint: str) -> str | None:
@@ -64,15 +82,17 @@ def check_url(url: str) -> str:
     return url
 
 
-def check_fields(fields: Mapping[str, Any], owned: frozenset[str], where: str) -> None:
-    """Refuse settings that would change what this provider itself fills in.
+def check_fields(
+    fields: Mapping[str, Any], owned: frozenset[str], where: str, why: str = "the provider fills that in"
+) -> None:
+    """Refuse settings that would change what this provider itself decides.
 
     Raises:
         UsageError: naming them.
     """
     taken = sorted(owned & fields.keys())
     if taken:
-        raise UsageError(f"{where} may not set {', '.join(taken)}: the provider fills that in")
+        raise UsageError(f"{where} may not set {', '.join(taken)}: {why}")
 
 
 def connection_options(candidate: Candidate) -> dict[str, Any]:
@@ -106,9 +126,9 @@ class Endpoint:
         self._transport_errors = (aiohttp.ClientError,)
 
     async def post(
-        self, path: str, body: Mapping[str, Any], *, timeout_s: float
+        self, path: str, body: Mapping[str, Any], *, timeout_s: float, refusable: Refusable | None = None
     ) -> tuple[dict[str, Any], float]:
-        """Send one request.
+        """Send one request. `refusable` names fields of `body` whose refusal is worth a word on how to mend it.
 
         Returns:
             The JSON object of a successful answer, and the call's wall time in milliseconds.
@@ -125,7 +145,7 @@ class Endpoint:
         except TimeoutError:
             raise CallError("timeout", f"no complete answer within {timeout_s:g} s", retryable=True) from None
         except sdk.APIStatusError as error:
-            raise self._status_error(error.response) from None
+            raise self._status_error(error.response, refusable) from None
         except (sdk.APIConnectionError, *self._transport_errors) as error:
             raise self._connection_error(error) from None
         except (ValueError, TypeError) as error:
@@ -170,7 +190,7 @@ class Endpoint:
             raise self.bad_response("an error", _message(data) or _text(content))
         return data
 
-    def _status_error(self, response: Any) -> CallError:
+    def _status_error(self, response: Any, refusable: Refusable | None) -> CallError:
         status: int = response.status_code
         headers: Mapping[str, str] = response.headers
         try:
@@ -202,6 +222,8 @@ class Endpoint:
             return CallError(
                 "bad_request", f"{message}: it redirects to {target}; check `base_url`", fatal=True
             )
+        if refusable is not None and refusable.names(_error_object(data), _message(data)):
+            return CallError("bad_request", f"{message}; {refusable.fix}", fatal=True)
         return CallError("bad_request", message)
 
     def _connection_error(self, error: BaseException) -> CallError:

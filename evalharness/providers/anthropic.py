@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar, Final
 
 from evalharness.core.attempts import Response, Usage
 from evalharness.core.candidates import Candidate
 from evalharness.core.protocols import Request
 from evalharness.errors import CallError, UsageError
-from evalharness.providers._endpoint import Endpoint, check_fields, check_url, connection_options, find_key
+from evalharness.providers._endpoint import (
+    NO_TOOLS,
+    Endpoint,
+    Refusable,
+    check_fields,
+    check_url,
+    connection_options,
+    find_key,
+)
 
 ANTHROPIC_URL: Final = "https://api.anthropic.com"
 DEFAULT_MAX_TOKENS: Final = 1024
 _OWNED: Final = frozenset(("model", "messages", "system", "stream"))
 _RENAMED: Final = {"stop": "stop_sequences"}
+_TOOL: Final = "verdict"
+_TOOLS: Final = frozenset(("tools", "mcp_servers", "container"))
+_FREE_CHOICE: Final = {"type": "auto"}
+_SCHEMA: Final = Refusable(
+    ("tool_choice", "tools", "input_schema"),
+    "this model cannot be made to call the verdict tool: choose another one, switch thinking off, or write "
+    "`extra_body: {tool_choice: {type: auto}}` to let the model choose and rely on the prompt",
+)
+_CUT_OFF: Final = ("max_tokens", "model_context_window_exceeded")
 _NOT_TAKEN: Final = ("seed", "presence_penalty", "frequency_penalty")
 
 
@@ -23,9 +41,13 @@ class Anthropic:
     System messages become `system`; `stop` becomes `stop_sequences`; `max_tokens`, which the API demands, is 1024
     where the candidate says nothing.
 
+    A schema becomes the `input_schema` of one tool, `verdict`, which the model is made to call; what it calls it with
+    is the answer's text, as compact JSON with the keys in the order they came. No other tool is ever offered.
+
     Options:
         base_url: another server; the key variable has to be named where this is set (`api_key_env`).
-        extra_body: further fields of the request, as they are.
+        extra_body: further fields of the request, as they are. With a schema, `tool_choice: {type: auto}` leaves the
+            call to the model, for those that refuse to be made to; a plain answer is then taken as well.
     """
 
     name: ClassVar[str] = "anthropic"
@@ -51,6 +73,10 @@ class Anthropic:
         check_url(self._url)
         check_fields(self._extra, _OWNED, "extra_body")
         check_fields(candidate.decoding, _OWNED, "decoding")
+        if candidate.schema is not None:
+            check_fields(self._extra, _TOOLS, "extra_body", NO_TOOLS)
+            if self._extra.get("tool_choice", _FREE_CHOICE) != _FREE_CHOICE:
+                raise UsageError("extra_body may set tool_choice only to {type: auto}: " + NO_TOOLS)
         refused = [name for name in _NOT_TAKEN if candidate.decoding.get(name) is not None]
         if refused:
             raise UsageError(f"the messages API takes no {', '.join(refused)}: remove it from `decoding`")
@@ -82,8 +108,16 @@ class Anthropic:
         """
         assert self._endpoint is not None, "open() comes first"
         body = self._body(request)
-        data, latency_ms = await self._endpoint.post("/v1/messages", body, timeout_s=timeout_s)
-        return _response(data, latency_ms, self._endpoint)
+        by_schema = request.schema is not None
+        data, latency_ms = await self._endpoint.post(
+            "/v1/messages", body, timeout_s=timeout_s, refusable=_SCHEMA if by_schema else None
+        )
+        blocks = _blocks(data)
+        if by_schema:
+            text = _verdict(data, blocks, self._endpoint, forced=body["tool_choice"] != _FREE_CHOICE)
+        else:
+            text = _text(data, blocks, self._endpoint)
+        return _response(data, text, latency_ms)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -100,24 +134,59 @@ class Anthropic:
         if system:
             body["system"] = "\n\n".join(system)
         body.update((_RENAMED.get(name, name), value) for name, value in request.decoding.items())
+        if request.schema is not None:
+            description = "Give the verdict. Call this once; it is the whole answer."
+            body["tools"] = [{"name": _TOOL, "description": description, "input_schema": request.schema}]
+            body["tool_choice"] = {"type": "tool", "name": _TOOL, "disable_parallel_tool_use": True}
         body.update(self._extra)
         return body
 
 
-def _response(data: dict[str, Any], latency_ms: float, endpoint: Endpoint) -> Response:
-    reason = data.get("stop_reason")
-    if reason == "refusal":
+def _blocks(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The content blocks of an answer that was not declined."""
+    if data.get("stop_reason") == "refusal":
         raise CallError("filtered", "the endpoint declined to answer (stop reason: refusal)")
     blocks = data.get("content")
-    blocks = [b for b in blocks if isinstance(b, dict)] if isinstance(blocks, list) else []
-    texts = [b["text"] for b in blocks if b.get("type") == "text" and isinstance(b.get("text"), str)]
+    return [b for b in blocks if isinstance(b, dict)] if isinstance(blocks, list) else []
+
+
+def _texts(blocks: list[dict[str, Any]]) -> list[str]:
+    return [b["text"] for b in blocks if b.get("type") == "text" and isinstance(b.get("text"), str)]
+
+
+def _text(data: dict[str, Any], blocks: list[dict[str, Any]], endpoint: Endpoint) -> str:
+    texts = _texts(blocks)
     if not texts:
         called = any(b.get("type") == "tool_use" for b in blocks)
         raise endpoint.bad_response("a tool call, not text" if called else "no text", str(data))
-    usage, model = data.get("usage"), data.get("model")
+    return "".join(texts)
+
+
+def _verdict(data: dict[str, Any], blocks: list[dict[str, Any]], endpoint: Endpoint, *, forced: bool) -> str:
+    """What the verdict tool was called with, as JSON; the plain text where the answer was cut off before the call."""
+    calls = [b for b in blocks if str(b.get("type")).endswith("tool_use")]
+    if any((b.get("type"), b.get("name")) != ("tool_use", _TOOL) for b in calls):
+        raise endpoint.bad_response("a call of a tool that was not offered", str(data))
+    if len(calls) > 1:
+        raise endpoint.bad_response("more than one verdict", str(data))
+    if calls:
+        given = calls[0].get("input")
+        if not isinstance(given, dict):
+            raise endpoint.bad_response("a verdict that is not an object", str(data))
+        return json.dumps(given, ensure_ascii=False, separators=(",", ":"))
+    texts = _texts(blocks)
+    if data.get("stop_reason") in _CUT_OFF or (texts and not forced):
+        return "".join(texts)
+    raise endpoint.bad_response(
+        "text where the verdict tool was asked for" if texts else "no text", str(data)
+    )
+
+
+def _response(data: dict[str, Any], text: str, latency_ms: float) -> Response:
+    reason, usage, model = data.get("stop_reason"), data.get("usage"), data.get("model")
     tokens = [usage.get(k) for k in ("input_tokens", "output_tokens")] if isinstance(usage, dict) else None
     return Response(
-        text="".join(texts),
+        text=text,
         model=model if isinstance(model, str) else None,
         finish_reason=reason if isinstance(reason, str) else None,
         usage=Usage(*(t if type(t) is int else None for t in tokens)) if tokens else None,

@@ -9,10 +9,24 @@ from evalharness.core.attempts import Response, Usage
 from evalharness.core.candidates import Candidate
 from evalharness.core.protocols import Request
 from evalharness.errors import CallError, UsageError
-from evalharness.providers._endpoint import Endpoint, check_fields, check_url, connection_options, find_key
+from evalharness.providers._endpoint import (
+    NO_TOOLS,
+    Endpoint,
+    Refusable,
+    check_fields,
+    check_url,
+    connection_options,
+    find_key,
+)
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 _OWNED: Final = frozenset(("model", "messages", "prompt", "stream", "stream_options", "n", "best_of", "seed"))
+_TOOLS: Final = frozenset(("tools", "tool_choice", "functions", "function_call", "web_search_options"))
+_SCHEMA: Final = Refusable(
+    ("response_format", "json_schema"),
+    "choose a model or server that takes a JSON schema as response_format, or write "
+    "`extra_body: {response_format: {type: json_object}}` (null: send none) to rely on the prompt alone",
+)
 # A server of the user's own asks for no key, but the SDK sends none at all only when it is given some text.
 _NO_KEY: Final = "none"
 
@@ -20,12 +34,16 @@ _NO_KEY: Final = "none"
 class OpenAICompatible:
     """Asks a server through the `openai` SDK on aiohttp.
 
+    A schema is sent as `response_format` of type json_schema, strict, and no tools beside it. OpenAI, vLLM, llama.cpp
+    and Ollama hold the model to it while it writes; the completions API has no such field, and there it is ignored.
+
     Options:
         base_url: the server; the key variable has to be named where this is set (`api_key_env`).
         api: "chat" (default) or "completions", which gets the messages' texts joined by blank lines as its prompt.
         adapter: sent as the model name, where the server serves LoRA adapters by name.
         organization: sent to the endpoint for its bill.
-        extra_body: further fields of the request, as they are.
+        extra_body: further fields of the request, as they are. A `response_format` here is sent instead of the
+            schema's, none at all where it is null.
         max_tokens_field: "max_tokens" or "max_completion_tokens"; by default the latter on OpenAI's own endpoint,
             whose newer models refuse the former, and `max_tokens` everywhere else.
     """
@@ -59,6 +77,8 @@ class OpenAICompatible:
         check_url(self._url)
         check_fields(self._extra, _OWNED, "extra_body")
         check_fields(candidate.decoding, _OWNED - {"seed"}, "decoding")
+        if candidate.schema is not None:
+            check_fields(self._extra, _TOOLS, "extra_body", NO_TOOLS)
         if not self._model:
             raise UsageError(f"provider {self.name!r} needs a model")
         key = self._key()
@@ -92,8 +112,11 @@ class OpenAICompatible:
         """
         assert self._endpoint is not None, "open() comes first"
         path = "/chat/completions" if self._chat else "/completions"
-        data, latency_ms = await self._endpoint.post(path, self._body(request), timeout_s=timeout_s)
-        return self._response(data, latency_ms, self._endpoint)
+        by_schema = self._chat and request.schema is not None
+        data, latency_ms = await self._endpoint.post(
+            path, self._body(request), timeout_s=timeout_s, refusable=_SCHEMA if by_schema else None
+        )
+        return self._response(data, latency_ms, self._endpoint, by_schema=by_schema)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -112,10 +135,19 @@ class OpenAICompatible:
             body[self._max_tokens_field] = body.pop("max_tokens")
         if request.seed is not None:
             body["seed"] = request.seed
+        if self._chat and request.schema is not None:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "verdict", "strict": True, "schema": request.schema},
+            }
         body.update(self._extra)
+        if body.get("response_format", ...) is None:
+            del body["response_format"]
         return body
 
-    def _response(self, data: dict[str, Any], latency_ms: float, endpoint: Endpoint) -> Response:
+    def _response(
+        self, data: dict[str, Any], latency_ms: float, endpoint: Endpoint, *, by_schema: bool
+    ) -> Response:
         choices = data.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict):
@@ -123,7 +155,7 @@ class OpenAICompatible:
         finish_reason = choice.get("finish_reason")
         if finish_reason == "content_filter":
             raise CallError("filtered", "the endpoint's content filter held the answer back")
-        text = self._text(choice, endpoint)
+        text = self._text(choice, endpoint, by_schema=by_schema)
         model = data.get("model")
         return Response(
             text=text,
@@ -133,7 +165,7 @@ class OpenAICompatible:
             latency_ms=latency_ms,
         )
 
-    def _text(self, choice: dict[str, Any], endpoint: Endpoint) -> str:
+    def _text(self, choice: dict[str, Any], endpoint: Endpoint, *, by_schema: bool) -> str:
         if not self._chat:
             text = choice.get("text")
             if isinstance(text, str):
@@ -142,15 +174,19 @@ class OpenAICompatible:
         message = choice.get("message")
         if not isinstance(message, dict):
             raise endpoint.bad_response("no message", str(choice))
+        if message.get("refusal"):
+            raise CallError("filtered", f"the model refused: {endpoint.clean(str(message['refusal']))}")
         content = message.get("content")
+        if by_schema and message.get("tool_calls"):
+            raise endpoint.bad_response("a tool call, though none was offered", str(message))
         if isinstance(content, str):
             return content
         if isinstance(content, list):
             parts = [p.get("text") for p in content if isinstance(p, dict) and p.get("type") == "text"]
             if parts and all(isinstance(part, str) for part in parts):
                 return "".join(str(part) for part in parts)
-        if message.get("refusal"):
-            raise CallError("filtered", f"the model refused: {endpoint.clean(str(message['refusal']))}")
+        if by_schema and choice.get("finish_reason") == "length":
+            return ""  # every token went into reasoning: cut off before the answer began
         what = "a tool call, not text" if message.get("tool_calls") else "no content"
         raise endpoint.bad_response(what, str(message))
 
