@@ -1,4 +1,4 @@
-"""Prompts: sandboxed templates, compiled once, filled with the case as data.
+"""Prompts of candidates: what their templates may name, and each filled with a case as data.
 
 Only the author's template is ever compiled. What a case holds is passed as variables, so `{{ … }}` inside a question
 stays text. A template sees `input`, `id`, `tags`, `choices`, `contexts`, `task` and `messages`; an unknown name, a
@@ -9,24 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Set
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from evalharness.core.candidates import Prompt
 from evalharness.core.cases import Case, Message
 from evalharness.errors import Problem, SpecError
 from evalharness.spec.reader import did_you_mean
-
-if TYPE_CHECKING:
-    from jinja2 import Template
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+from evalharness.templates import TemplateProblem, environment, fill
 
 VARIABLES: Final = frozenset(("input", "id", "tags", "choices", "contexts", "task", "messages"))
 JUDGE_VARIABLES: Final = {
     "pairwise": frozenset(("input", "contexts", "target", "criteria", "rubric", "first", "second")),
     "pointwise": frozenset(("input", "contexts", "target", "criteria", "rubric", "output")),
 }
-_MAX_PRODUCT: Final = 1_000_000
 _ONLY_INPUT: Final = re.compile(r"\{\{ *input *\}\}\n?")
 
 
@@ -59,7 +54,7 @@ def template_problems(text: str, allowed: Set[str]) -> Iterator[tuple[int, str, 
     from jinja2 import TemplateSyntaxError, nodes
     from jinja2.meta import find_referenced_templates, find_undeclared_variables
 
-    env = _environment()
+    env = environment()
     try:
         tree = env.parse(text)
         env.compile(text)
@@ -79,30 +74,18 @@ def template_problems(text: str, allowed: Set[str]) -> Iterator[tuple[int, str, 
 
 
 def _render(role: str, text: str, case: Case, task: str) -> str:
-    compiled = _compiled(text)
-    if isinstance(compiled, str):
-        return compiled
-    from jinja2 import TemplateError
-
+    variables = {
+        "input": case.question,
+        "id": case.id,
+        "tags": case.tags,
+        "choices": case.choices,
+        "contexts": case.contexts,
+        "task": task,
+        "messages": case.messages,
+    }
     try:
-        return compiled.render(
-            input=case.question,
-            id=case.id,
-            tags=case.tags,
-            choices=case.choices,
-            contexts=case.contexts,
-            task=task,
-            messages=case.messages,
-        )
-    except (
-        TemplateError,
-        TypeError,
-        ValueError,
-        ArithmeticError,
-        LookupError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+        return fill(text, variables)
+    except TemplateProblem as error:
         why = str(error).replace("'dict object' has no attribute", "`tags` has no")
         message = f"prompt.{role} cannot be filled for case {case.id!r}: {why}"
         raise SpecError([Problem(message, hint=_render_hint(case))]) from error
@@ -111,39 +94,3 @@ def _render(role: str, text: str, case: Case, task: str) -> str:
 def _render_hint(case: Case) -> str:
     tags = ", ".join(sorted(case.tags)) or "none"
     return f"its tags are: {tags}; for one that may be absent write {{{{ tags.name | default('text') }}}}"
-
-
-@lru_cache(maxsize=256)
-def _compiled(text: str) -> Template | str:
-    """The compiled template, or the finished text where it holds no template syntax."""
-    if not any(mark in text for mark in ("{{", "{%", "{#")):
-        # As Jinja does: one trailing line end of a file is not part of the message.
-        return text.removesuffix("\n")
-    return _environment().from_string(text)
-
-
-@lru_cache(maxsize=1)
-def _environment() -> ImmutableSandboxedEnvironment:
-    from jinja2 import StrictUndefined
-    from jinja2.exceptions import SecurityError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Environment(ImmutableSandboxedEnvironment):
-        # A template may not build texts or numbers that fill the memory.
-        intercepted_binops = frozenset(("*", "**"))
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if operator == "**":
-                raise SecurityError("`**` is not available in templates")
-            size = max(len(side) if hasattr(side, "__len__") else 1 for side in (left, right))
-            times = max((side for side in (left, right) if isinstance(side, int)), default=1)
-            if size * times > _MAX_PRODUCT and (hasattr(left, "__len__") or hasattr(right, "__len__")):
-                raise SecurityError("the text would be too long")
-            return left * right
-
-    env = Environment(undefined=StrictUndefined, autoescape=False, cache_size=0)
-    for name in ("lipsum", "cycler", "joiner"):
-        env.globals.pop(name, None)
-    env.filters.pop("random", None)  # a prompt is a function of its case
-    env.policies["json.dumps_kwargs"] = {"sort_keys": True, "ensure_ascii": False}
-    return env
