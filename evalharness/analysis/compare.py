@@ -21,7 +21,9 @@ from evalharness.analysis.changes import (
     unguarded_critical,
 )
 from evalharness.analysis.looks import critical_cases, suite_at
-from evalharness.core.cases import Slice
+from evalharness.analysis.missing import dropped_problem, missing_problem, unreadable_labels
+from evalharness.analysis.reach import floor_warnings, not_from_the_floor, power
+from evalharness.core.cases import Case, Slice
 from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison, Side
 from evalharness.core.estimates import PairedEstimate
 from evalharness.core.protocols import CorpusScorer, Scorer
@@ -29,7 +31,6 @@ from evalharness.core.runs import Coverage, Run, count_coverage
 from evalharness.core.suites import EvalSpec, Margin, MetricRule, SliceRule, Suite, Waiver
 from evalharness.stats._inputs import LEVEL
 from evalharness.stats.paired import paired_cases, paired_corpus
-from evalharness.stats.power import mde, n_for_power
 from evalharness.stats.ppi import ppi_difference
 from evalharness.stats.ratio import paired_log_ratio
 
@@ -64,6 +65,7 @@ class _Frame:
     suite: Suite
     paired: Paired
     runs: tuple[Run, Run]
+    labels: Scorer | None
     seed: int
     levels: Mapping[MetricKey, Levels]
 
@@ -141,13 +143,14 @@ def compare_runs(
                 suite=suite,
                 paired=pair(item.golden_set, metric_id, scorers[metric_id], baseline, candidate),
                 runs=(baseline, candidate),
+                labels=scorers.get(suite.gate.rule(metric_id).labels or ""),
                 seed=seed,
                 levels=levels,
             )
             pairs[metric_id] = frame.paired
             metrics.append(_whole(frame))
             slices.extend(_slices(frame, told))
-        told.extend(_floor_warnings(metrics, scorers))
+        told.extend(floor_warnings(metrics, scorers))
         told.extend(_side_warnings(baseline, candidate))
         keys = case_keys(whole or suite)
         changes = case_changes(suite, baseline, candidate, pairs, scorers, keys)
@@ -223,30 +226,22 @@ def _versions(about: Mapping[str, Any]) -> dict[str, str]:
 def _whole(frame: _Frame) -> MetricComparison:
     paired = frame.paired
     missing = (paired.missing_baseline, paired.missing_candidate)
-    planned = len(frame.item.golden_set.cases)
-    problem = _missing_problem(frame, missing, planned, paired.dropped_unbounded)
+    holds_labels = any(rule.labels == frame.metric_id for rule in frame.suite.gate.metrics.values())
+    problem = (
+        None  # people label a part of the answers
+        if holds_labels
+        else _missing(frame, frame.item.golden_set.cases, missing, paired.dropped_unbounded)
+    )
     return _metric(frame, np.arange(len(paired.cases)), None, missing, problem)
 
 
-def _missing_problem(frame: _Frame, missed: tuple[int, int], cases: int, dropped: int) -> str | None:
-    """Why a metric, or a gating slice of it, decides on too little; None when it does not.
-
-    `missed` counts answers without a score on both sides, `cases` what was planned, `dropped` the cases left out.
-    """
+def _missing(frame: _Frame, cases: Sequence[Case], missing: tuple[int, int], dropped: int) -> str | None:
+    """Why the metric decides on too little over `cases`; None when it does not."""
     most = frame.suite.gate.max_failures
-    for role, missing, run in zip(("baseline", "candidate"), missed, frame.runs, strict=True):
-        planned = cases * run.repeats
-        if missing > most * planned + 1e-6:  # 29% of 100 is 28.999999999999996 in binary floats
-            return (
-                f"{missing} of {planned} {role} answers failed or could not be scored; "
-                f"at most {100 * most:.4g}% of them may (gate.max_failures)"
-            )
-    if dropped and frame.gated:
-        return (
-            f"{dropped} cases have no candidate value and this metric has no worst value to count; "
-            "make it advisory or get every answer"
-        )
-    return None
+    problem = missing_problem(frame.item, frame.metric_id, frame.runs, cases, missing, most)
+    if problem is None and dropped and frame.gated:
+        problem = dropped_problem(frame.item, frame.metric_id, frame.runs[1], cases, dropped)
+    return problem
 
 
 def _slices(frame: _Frame, told: list[str]) -> list[MetricComparison]:
@@ -280,9 +275,9 @@ def _slice(frame: _Frame, of: Slice, members: Sequence[int], missing: tuple[int,
     index = np.asarray(members, dtype=np.intp)
     if frame.gating(of) is None:
         return _metric(frame, index, of, missing, None)
-    planned = sum(case.tags.get(of.key) == of.value for case in frame.item.golden_set.cases)
-    dropped = planned - len(members) if frame.paired.dropped_unbounded else 0
-    return _metric(frame, index, of, missing, _missing_problem(frame, missing, planned, dropped))
+    planned = [case for case in frame.item.golden_set.cases if case.tags.get(of.key) == of.value]
+    dropped = len(planned) - len(members) if frame.paired.dropped_unbounded else 0
+    return _metric(frame, index, of, missing, _missing(frame, planned, missing, dropped))
 
 
 def _metric(
@@ -311,10 +306,13 @@ def _metric(
                 estimate = _cases(frame, index, rng, levels)
         except ValueError as error:  # values no statistic can be made of, from a scorer that broke its word
             problem = problem or f"it could not be estimated: {error}"
+    estimate = not_from_the_floor(metric, estimate)
     own_baseline = abs(estimate.baseline) if estimate is not None else 0.0
     max_drop = margin.absolute(own_baseline)
     if estimate is not None and margin.relative and max_drop == 0.0 and (of is None or gates):
-        problem = problem or f"the margin {margin} is relative and the baseline is 0; write it in pp"
+        instead = "write it in pp" if metric.unit == "fraction" else "make the metric advisory"
+        problem = problem or f"the margin {margin} is relative and the baseline is 0; {instead}"
+    smallest, needed = power(metric, estimate, max_drop, (levels.alpha, frame.suite.gate.alpha))
     return MetricComparison(
         id=frame.metric_id,
         eval=frame.item.id,
@@ -330,12 +328,8 @@ def _metric(
         n_missing_candidate=missing[1],
         estimate=estimate,
         problem=problem,
-        mde=mde(estimate, alpha=levels.alpha) if estimate is not None else None,
-        n_for_power=(
-            n_for_power(estimate, max_drop, alpha=frame.suite.gate.alpha)
-            if estimate is not None and max_drop > 0
-            else None
-        ),
+        mde=smallest,
+        n_for_power=needed,
         slice=of,
         breakdown=breakdown,
         waiver=frame.waiver if of is None else None,
@@ -347,19 +341,20 @@ def _metric(
 def _cases(frame: _Frame, index: Any, rng: np.random.Generator, levels: Levels) -> PairedEstimate:
     paired = frame.paired
     lower = frame.scorer.metric.direction == "lower"
-    one_repeat = paired.repeats_baseline == paired.repeats_candidate == 1
-    binary = frame.scorer.metric.kind == "binary" and one_repeat
+    repeats = (paired.repeats_baseline, paired.repeats_candidate)
+    zero_one = frame.scorer.metric.kind == "binary"
     sign = -1.0 if lower else 1.0
     # a lower-is-better 0/1 becomes a higher-is-better 0/1 for the binary methods, and is shifted back after
-    shift = 1.0 if lower and binary else 0.0
+    shift = 1.0 if lower and zero_one else 0.0
     estimate = paired_cases(
         shift + sign * paired.baseline[index],
         shift + sign * paired.candidate[index],
-        binary=binary,
-        equal_repeats=paired.repeats_baseline == paired.repeats_candidate,
+        binary=zero_one and repeats == (1, 1),
+        equal_repeats=repeats[0] == repeats[1],
         clusters=_pick(paired.clusters, index),
         alpha=levels.alpha,
         level=levels.level,
+        repeats=repeats if zero_one else None,
         rng=rng,
     )
     return replace(estimate, baseline=estimate.baseline - shift, candidate=estimate.candidate - shift)
@@ -413,6 +408,11 @@ def _corrected(frame: _Frame, index: Any, levels: Levels, labels: str) -> tuple[
     paired = frame.paired
     sign = 1.0 if frame.scorer.metric.direction == "higher" else -1.0
     cases = [paired.cases[i] for i in index]
+    unreadable = (
+        unreadable_labels(labels, frame.labels, frame.runs, cases) if frame.labels is not None else None
+    )
+    if unreadable is not None:
+        raise ValueError(unreadable)
     people = values_of(labels, *frame.runs, cases)
     labelled = np.array([case.id in people for case in cases], dtype=np.bool_)
     pairs = np.array([people.get(case.id, (0.0, 0.0)) for case in cases], dtype=np.float64)
@@ -440,22 +440,6 @@ def _pick(labels: Sequence[str] | None, index: Any) -> list[str] | None:
 def _rng(seed: int, metric_id: str, of: Slice | None) -> np.random.Generator:
     name = metric_id if of is None else f"{metric_id}\0{of}"
     return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")])
-
-
-def _floor_warnings(metrics: Sequence[MetricComparison], scorers: Mapping[str, Scorer]) -> list[str]:
-    """Gated metrics whose baseline is as bad as can be: they cannot fall, so their pass says nothing."""
-    found = []
-    for m in metrics:
-        worst = scorers[m.id].metric.worst
-        if not m.gated or m.estimate is None or worst is None:
-            continue
-        own = m.estimate.baseline if m.direction == "higher" else -m.estimate.baseline
-        if own == worst:
-            found.append(
-                f"{m.id}: the baseline has the worst value on every case, so no drop could ever be seen; "
-                "check that this metric and its prompt fit the golden set"
-            )
-    return found
 
 
 def _side_warnings(baseline: Run, candidate: Run) -> list[str]:

@@ -130,13 +130,20 @@ def _rule(
 
 
 def _would_decide(metric: MetricComparison) -> str:
-    """What this comparison could have seen, and how many cases would see a drop of the margin."""
+    """What this comparison could have seen, and how many cases would see a drop of the margin.
+
+    Nothing where there are that many cases already: then it is not their number that is wanting.
+    """
+    estimate, needed = metric.estimate, metric.n_for_power
+    if estimate is None or (needed is not None and needed <= estimate.n):
+        return ""
     parts = []
     if metric.mde is not None:
         parts.append(f"it sees drops of {amount(metric, metric.mde)} with 80% power")
-    if metric.n_for_power is not None:
-        parts.append(f"{metric.n_for_power:,} cases would see {amount(metric, metric.max_drop)}")
-    return f"; at n = {metric.estimate.n:,} " + "; ".join(parts) if parts and metric.estimate else ""
+    if needed is not None:
+        parts += [] if parts else ["no drop can be told from noise"]
+        parts.append(f"{needed:,} cases would see {amount(metric, metric.max_drop)}")
+    return f"; at n = {estimate.n:,} " + "; ".join(parts) if parts else ""
 
 
 def _advisory(metric: MetricComparison, why: str) -> Check:

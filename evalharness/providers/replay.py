@@ -258,7 +258,10 @@ def _why_unreadable(raw: bytes, error: Exception) -> tuple[str, str]:
         if not whole:
             return _cut_off()
         return f"is not JSON: {error.msg} at column {error.colno}", "write one JSON object a line"
-    return f"is not JSON: {error}", "leave the value out, or record the case with an `error`"
+    hint = "leave the value out, or record the case with an `error`"
+    if "digits" in str(error):  # Python reads no whole number of more than 4,300 digits
+        return "holds a whole number of thousands of digits", hint
+    return f"is not JSON: {error}", hint
 
 
 def _cut_off() -> tuple[str, str]:
@@ -342,6 +345,7 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "golden_set": (_text_or_null, "the golden set's name"),
 }
 _TOKENS: Final = ("input_tokens", "output_tokens")
+_MOST_TOKENS: Final = 2**53  # beyond, sums and prices in floats are no longer exact
 
 
 def _problems(row: Mapping[str, Any]) -> list[tuple[str, str | None]]:
@@ -383,7 +387,7 @@ def _usage_problems(usage: Mapping[str, Any]) -> Iterator[tuple[str, str | None]
     for name, value in usage.items():
         if name not in _TOKENS:
             yield f"unknown key {_shown(name)} in usage", _did_you_mean(name, _TOKENS)
-        elif value is not None and not (type(value) is int and value >= 0):
+        elif value is not None and not (type(value) is int and 0 <= value <= _MOST_TOKENS):
             yield f"usage.{name} is {_shown(value)}", f"usage.{name} must be a whole number from 0, or null"
 
 

@@ -22,7 +22,7 @@ class Perplexity:
     """exp(Σ nll / Σ tokens) over documents whose log-likelihood came with the response. Lower is better.
 
     `nll` and `tokens` name the recorded scores that hold a document's total negative log-likelihood, in nats and not
-    negative, and the number of tokens it was summed over, above 0. A case's own value is the document's perplexity;
+    negative, and the number of tokens it was summed over, at least 1. A case's own value is the document's perplexity;
     its statistics are `nll` and `tokens` under these two names, whatever the recording calls them. A document without
     both numbers is Unscored. There is no worst perplexity, so a failed document is left out of the metric and counted.
     """
@@ -62,8 +62,8 @@ class Perplexity:
             return Unscored(
                 f"recorded score {self._nll!r} is negative; it must be the negative log-likelihood"
             )
-        if tokens <= 0:
-            return Unscored(f"recorded score {self._tokens!r} must be above 0, not {tokens:g}")
+        if tokens < 1:
+            return Unscored(f"recorded score {self._tokens!r} must be a count of 1 or more, not {tokens:g}")
         rate = nll / tokens
         if rate > _MOST_NATS:
             return Unscored(

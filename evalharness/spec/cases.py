@@ -87,8 +87,10 @@ def parse_json(text: str, *, last: bool = False) -> Any:
         raise BadLine(f"is not JSON: {error.msg} at column {error.colno}") from None
     except RecursionError:
         raise BadLine("is nested too deeply") from None
-    except ValueError as error:  # an integer with thousands of digits
-        raise BadLine(f"is not JSON this tool reads: {error}") from None
+    except ValueError:
+        raise BadLine(
+            "holds a whole number of thousands of digits", "write a number that fits a float"
+        ) from None
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -204,7 +206,7 @@ def _case(obj: Any, line: int, shared: dict[tuple[tuple[str, str], ...], Mapping
         or (tags is not None and not (type(tags) is dict and all(type(tag) is str for tag in tags.values())))
         or (relevant is not None and not _are_grades(relevant))
         or (human is not None and type(human) is not dict)
-        or (cluster is not None and not (type(cluster) is str and cluster))
+        or (cluster is not None and not (type(cluster) is str and cluster.strip()))
         or type(critical) is not bool
         or None in obj.values()
     ):
@@ -303,6 +305,6 @@ def _explain_rest(obj: dict[str, Any]) -> BadLine:
         return BadLine("relevant must be an object of document id and grade (0 or more)")
     if "human" in obj and type(obj["human"]) is not dict:
         return BadLine(f"human must be an object, not {describe(obj['human'])}")
-    if "cluster" in obj and not (type(obj["cluster"]) is str and obj["cluster"]):
+    if "cluster" in obj and not (type(obj["cluster"]) is str and obj["cluster"].strip()):
         return BadLine("cluster must be a text that is not empty")
     return BadLine(f"critical must be true or false, not {describe(obj.get('critical'))}")

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from evalharness.core.cases import GoldenSet, Slice
-from evalharness.core.protocols import Scorer
-from evalharness.core.scores import Kind
+from evalharness.core.scores import Kind, Metric
 from evalharness.core.suites import (
     GatePolicy,
     Margin,
     MetricRule,
     Sampling,
-    ScorerSpec,
     SliceRule,
     Suite,
     Waiver,
@@ -32,31 +30,34 @@ _BY_CASE: Final[frozenset[Kind]] = frozenset(("binary", "bounded", "unbounded"))
 """Kinds that are a mean of case values, which human labels can correct case by case."""
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
-    """One scorer of one eval after a first, checking, construction."""
+JUDGED: Final = Metric(direction="higher", unit="fraction", kind="bounded")
+"""How a judge's values are read: a win rate, or a share of criteria met or claims supported."""
 
-    spec: ScorerSpec
-    scorer: Scorer
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One metric of the suite, a scorer's or a judge's, and where it is named. `pairwise`: it compares two answers."""
+
+    metric: Metric
     loc: Loc
+    pairwise: bool = False
 
     @property
     def key(self) -> str:
         """The word for its margin: max_drop where higher is better, else max_rise."""
-        return "max_drop" if self.scorer.metric.direction == "higher" else "max_rise"
+        return "max_drop" if self.metric.direction == "higher" else "max_rise"
 
 
 @dataclass(slots=True)
 class GateChecker:
     """Records in `document` what is wrong with the gate and the sampling.
 
-    `metrics` holds every metric id known so far; None is a judge, which nothing runs. `sets` are the golden sets by
-    eval id. `complete`: every metric id is known, so that an unknown one in the gate is the gate's fault; `all_sets`:
-    every golden set is.
+    `metrics` holds every metric known so far by id, `sets` the golden sets by eval id. `complete`: every metric id is
+    known, so that an unknown one in the gate is the gate's fault; `all_sets`: every golden set is.
     """
 
     document: Document
-    metrics: dict[str, Built | None] = field(default_factory=dict)
+    metrics: dict[str, Named] = field(default_factory=dict)
     sets: dict[str, GoldenSet] = field(default_factory=dict)
     complete: bool = True
     all_sets: bool = True
@@ -67,11 +68,11 @@ class GateChecker:
         rules = with_labels_advisory(gate.metrics)
         self.check_slices(dict(enumerate(gate.slices)), rules)
         self.check_waivers(dict(enumerate(gate.waivers)), rules)
-        for name, built in self.metrics.items():
+        for name, named in self.metrics.items():
             rule = rules.get(name, MetricRule())
-            if built is not None and not rule.advisory:
-                at: Loc = ("gate", "metrics", name) if name in gate.metrics else built.loc
-                self.check_unit(at, name, built, rule.margin or gate.max_drop)
+            if not rule.advisory:
+                at: Loc = ("gate", "metrics", name) if name in gate.metrics else named.loc
+                self.check_unit(at, name, named, rule.margin or gate.max_drop)
         for index, waiver in enumerate(gate.waivers):
             self.check_wider(index, waiver, rules.get(waiver.metric, MetricRule()).margin or gate.max_drop)
 
@@ -94,42 +95,42 @@ class GateChecker:
 
     def check_names(self, gate: GateFile) -> None:
         for index, name in enumerate(gate.primary):
-            self.check_metric(("gate", "primary", index), name, advisory=False)
+            self.check_metric(("gate", "primary", index), name)
             rule = gate.metrics.get(name)
             if rule is not None and rule.advisory:
                 message = f"{name!r} is primary and advisory at once"
                 self.document.add(("gate", "primary", index), message, "an advisory metric never gates")
         for name, rule in gate.metrics.items():
             at = ("gate", "metrics", name)
-            self.check_metric(at, name, advisory=rule.advisory)
+            self.check_metric(at, name)
             self.check_direction(at, name, self.document.data["gate"]["metrics"][name])
             if rule.labels is not None:
                 self.check_labels(at, name, rule.labels, gate)
 
-    def check_metric(self, loc: Loc, name: str, *, advisory: bool) -> None:
+    def check_metric(self, loc: Loc, name: str) -> None:
         if name not in self.metrics and self.complete:
             self.document.add(loc, f"there is no metric {name!r}", did_you_mean(name, self.metrics))
-        elif name in self.metrics and self.metrics[name] is None and not advisory:
-            # It would never be computed, and a gate that looks armed and is not must not pass.
-            message = f"{name!r} cannot gate: this version runs no judges"
-            self.document.add(loc, message, "take it out, or mark it advisory under gate.metrics")
 
     def check_direction(self, loc: Loc, name: str, written: Any) -> None:
         """Refuse max_drop where lower is better, and max_rise where higher is."""
-        built = self.metrics.get(name)
-        if built is None or not isinstance(written, dict):
+        named = self.metrics.get(name)
+        if named is None or not isinstance(written, dict):
             return
-        other = "max_rise" if built.key == "max_drop" else "max_drop"
-        if other in written and built.key not in written:
+        other = "max_rise" if named.key == "max_drop" else "max_drop"
+        if other in written and named.key not in written:
             self.document.add(
                 (*loc, other),
-                f"{name} is better when {built.scorer.metric.direction}",
-                f"write {built.key} instead of {other}",
+                f"{name} is better when {named.metric.direction}",
+                f"write {named.key} instead of {other}",
             )
 
-    def check_unit(self, loc: Loc, name: str, built: Built, margin: Margin) -> None:
-        """Refuse percentage points of what is no fraction."""
-        metric = built.scorer.metric
+    def check_unit(self, loc: Loc, name: str, named: Named, margin: Margin) -> None:
+        """Refuse percentage points of what is no fraction, and more of it than there is to lose."""
+        metric = named.metric
+        if margin.relative and margin.amount > 1 and named.key == "max_drop" and (metric.low or 0.0) >= 0:
+            message = f"{name} could lose all it has and not drop by {margin}"
+            self.document.add(loc, message, "write less than 100%, such as 5%")
+            return
         if margin.relative or (metric.unit == "fraction" and metric.kind not in _RATIOS):
             return
         why = (
@@ -138,9 +139,9 @@ class GateChecker:
         self.document.add(
             loc,
             f"{why}, so a margin of {margin} says nothing about it",
-            f"write {built.key}: 5%"
+            f"write {named.key}: 5%"
             if loc[:2] in (("gate", "slices"), ("gate", "waivers"))
-            else f"under gate.metrics write `{name}: {{{built.key}: 5%}}` or `{name}: advisory`",
+            else f"under gate.metrics write `{name}: {{{named.key}: 5%}}` or `{name}: advisory`",
         )
 
     def check_labels(self, loc: Loc, name: str, labels: str, gate: GateFile) -> None:
@@ -169,16 +170,18 @@ class GateChecker:
             )
 
     def check_alike(self, loc: Loc, name: str, labels: str) -> None:
-        built, human = self.metrics[name], self.metrics[labels]
-        if built is None or human is None:
-            return
-        for which, item in ((name, built), (labels, human)):
-            if item.scorer.metric.kind not in _BY_CASE:
+        named, human = self.metrics[name], self.metrics[labels]
+        for which, item in ((name, named), (labels, human)):
+            if item.pairwise:
+                message = f"{which} compares two answers and has no value for one of them, which labels correct"
+                self.document.add(loc, message, "take labels out; calibrate the judge instead")
+                return
+            if item.metric.kind not in _BY_CASE:
                 message = f"{which} is no mean of case values, and labels can only correct such a mean"
                 self.document.add(loc, message, "take labels out")
                 return
         for what in ("direction", "unit"):
-            left, right = getattr(built.scorer.metric, what), getattr(human.scorer.metric, what)
+            left, right = getattr(named.metric, what), getattr(human.metric, what)
             if left != right:
                 message = f"{name} and its labels {labels} differ in {what}: {left} and {right}"
                 self.document.add(loc, message, "labels must be on the scale of what they check")
@@ -219,15 +222,15 @@ class GateChecker:
             self.check_gated((*at, "metric"), item.metric, rules)
             self.check_margins(at, item)
             if item.max_drop is None and item.max_rise is None:
-                built = self.metrics.get(item.metric)
-                word = built.key if built is not None else "max_drop"
+                named = self.metrics.get(item.metric)
+                word = named.key if named is not None else "max_drop"
                 message = f"the waiver of {item.metric} does not say how much it may lose"
                 self.document.add(at, message, f"add, for example, {word}: 3pp")
 
     def check_gated(self, loc: Loc, name: str, rules: Mapping[str, MetricRule]) -> None:
         """The metric of a slice or a waiver must be one that gates."""
         advisory = rules.get(name, MetricRule()).advisory
-        self.check_metric(loc, name, advisory=advisory)
+        self.check_metric(loc, name)
         if advisory and name in self.metrics:
             labels = [other for other, rule in rules.items() if rule.labels == name]
             why = f"holds the labels of {labels[0]}" if labels else "is advisory"
@@ -240,9 +243,9 @@ class GateChecker:
             return
         written = [key for key in ("max_drop", "max_rise") if getattr(item, key) is not None]
         self.check_direction(loc, item.metric, dict.fromkeys(written))
-        built = self.metrics.get(item.metric)
-        if built is not None and written:
-            self.check_unit((*loc, written[0]), item.metric, built, getattr(item, written[0]))
+        named = self.metrics.get(item.metric)
+        if named is not None and written:
+            self.check_unit((*loc, written[0]), item.metric, named, getattr(item, written[0]))
 
     def check_wider(self, index: int, waiver: WaiverFile, own: Margin) -> None:
         """A waiver must allow more than the metric's own margin, and be in its unit so that this can be known."""

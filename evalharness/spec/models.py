@@ -6,9 +6,9 @@ the JSON Schemas for editors and in error hints. Every model forbids unknown key
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from evalharness.spec.values import (
     URL,
@@ -80,8 +80,8 @@ class PriceFile(Spec):
 class ProviderFields(Spec):
     """The keys that say which model answers and how it is reached; shared by candidates and judges."""
 
-    provider: Line = Field(
-        description="Who answers: openai, anthropic, vllm, ollama, transformers, python, replay"
+    provider: Line | None = Field(
+        default=None, description="Who answers: openai, anthropic, vllm, ollama, transformers, replay"
     )
     model: Line | None = Field(
         default=None, description="The model's exact name, or a local folder for transformers"
@@ -114,6 +114,9 @@ class CandidateFile(ProviderFields):
     """A model with everything that shapes its outputs."""
 
     name: Line = Field(description="How reports call it")
+    provider: Line = Field(
+        description="Who answers: openai, anthropic, vllm, ollama, transformers, python, replay"
+    )
     suite: Line | None = Field(
         default=None, description="Path of the suite; --suite on the command line replaces it"
     )
@@ -168,7 +171,12 @@ class GateFile(Spec):
     max_drop: MarginText = Field(
         default="2pp", validate_default=True, description="2pp is absolute, 5% relative"
     )
-    alpha: float = Field(default=0.05, ge=0.0001, lt=0.5, description="False alarms over the whole suite")
+    alpha: float = Field(
+        default=0.05,
+        ge=0.0001,
+        lt=0.5,
+        description="Chance of a false alarm over the whole suite, such as 0.05",
+    )
     on_inconclusive: Literal["block", "warn"] = "block"
     on_underpowered: Literal["block", "warn"] = "warn"
     primary: list[str] = Field(default=[], description="Metrics tested first; default: every gated metric")
@@ -256,15 +264,48 @@ class CaseLine(Spec):
     human: dict[str, Any] | None = None
 
 
+class CriterionFile(Spec):
+    """One thing an answer is judged by; text alone stands for `{text: …}`."""
+
+    id: Slug | None = Field(default=None, description="Default: c1, c2, … by place")
+    text: Line = Field(description="What is judged, in one sentence")
+    weight: float = Field(default=1.0, gt=0, description="Share in the value, against the other weights")
+
+
+CriterionItem: TypeAlias = Annotated[
+    CriterionFile,
+    BeforeValidator(lambda value: {"text": value} if isinstance(value, str) else value),
+    WithJsonSchema({"anyOf": [{"type": "string"}, CriterionFile.model_json_schema()]}),
+]
+
+
 class JudgeFile(ProviderFields):
-    """A model that judges answers."""
+    """A model that judges answers, a recording of one, or a panel of several."""
 
     name: Slug
-    mode: Literal["pairwise", "pointwise"]
-    criteria: list[Line] = Field(min_length=1, description="What is judged, one sentence each")
-    rubric: str = Field(min_length=1, description="How to decide")
-    prompt: Line = Field(default="./prompt.md", description="The prompt's template")
-    calibration: Line = Field(default="./calibration.jsonl", description="Human labels")
+    mode: Literal["pairwise", "pointwise", "claims"] = Field(
+        description="Two answers side by side; one by criteria; one claim by claim against the case's contexts"
+    )
+    criteria: list[CriterionItem] = Field(default=[], description="What is judged, one sentence each")
+    rubric: str | None = Field(default=None, min_length=1, description="How to decide: plain text")
+    prompt: Line | None = Field(default=None, description="The prompt's template; default ./prompt.md")
+    examples: Line | None = Field(default=None, description="Worked examples (JSONL) shown to the judge")
+    orders: Literal["both", "random"] | None = Field(
+        default=None, description="Pairwise: each pair twice (default), or once in a balanced random order"
+    )
+    max_chars: int | None = Field(
+        default=None, ge=200, description="Longer answers are cut and the judge is told; default 20,000"
+    )
+    verdicts: Line | None = Field(default=None, description="Recorded verdicts (JSONL), for provider: replay")
+    panel: list[Line] | None = Field(
+        default=None, min_length=2, description="Folders of the judges that vote, instead of a provider"
+    )
+    combine: Literal["majority", "mean"] | None = Field(
+        default=None, description="How a panel's votes become one; default majority"
+    )
+    calibration: Line | None = Field(
+        default=None, description="Human labels (JSONL); default ./calibration.jsonl where it is there"
+    )
 
 
 class UsageLine(Spec):

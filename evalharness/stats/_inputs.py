@@ -86,7 +86,9 @@ def cluster_codes(clusters: Sequence[str], cases: int) -> NDArray[np.int64]:
         raise ValueError(f"clusters must hold one label per case: {len(clusters)} labels for {cases} cases")
     empty = sum(not label for label in clusters)
     if empty:
-        raise ValueError(f"{empty} of {cases} cluster labels are empty; a case on its own needs a label of its own")
+        raise ValueError(
+            f"{empty} of {cases} cluster labels are empty; a case on its own needs a label of its own"
+        )
     seen: dict[str, int] = {}
     return np.fromiter((seen.setdefault(label, len(seen)) for label in clusters), np.int64, count=cases)
 
@@ -103,7 +105,8 @@ def too_few(changed_units: int, units: int, *, clustered: bool) -> str | None:
     """Why a bound on this many units must not give a PASS, or None when it may."""
     noun = "clusters" if clustered else "cases"
     if clustered and units < MIN_CLUSTERS:
-        return f"only {units} {noun}; at least {MIN_CLUSTERS} are needed to tell a change from noise between them"
+        few = f"only {units} {noun}" if units > 1 else "only 1 cluster"
+        return f"{few}; at least {MIN_CLUSTERS} are needed to tell a change from noise between them"
     # All of 8 or 9 clusters may have changed; then the bound rests on every one of them.
     needed = min(MIN_CHANGED, units) if clustered else MIN_CHANGED
     if changed_units == 0:

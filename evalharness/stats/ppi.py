@@ -260,7 +260,8 @@ def _refuse(
     if codes is not None:
         groups = np.unique(codes[mask]).size
         if groups < MIN_CLUSTERS:
-            raise PpiRefused(f"the labels lie in only {groups} clusters; at least {MIN_CLUSTERS} are needed")
+            noun = "cluster" if groups == 1 else "clusters"
+            raise PpiRefused(f"the labels lie in only {groups} {noun}; at least {MIN_CLUSTERS} are needed")
     if f.size - labels < 2:
         return
     moved = (f != 0).astype(np.float64)

@@ -163,7 +163,9 @@ def _checked_weights(
     for name, side in (("baseline", left), ("candidate", right)):
         wrong = int(np.count_nonzero(~((side > 0) & (side <= LARGEST))))
         if wrong:
-            raise ValueError(f"{name} tokens must be finite and above 0; they are not in {wrong} documents")
+            raise ValueError(
+                f"{name} tokens must be above 0 and at most {LARGEST:g}; they are not in {wrong} documents"
+            )
     differing = int(np.count_nonzero(without_rounding(left - right, left, right)))
     if differing:
         raise ValueError(

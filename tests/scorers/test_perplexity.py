@@ -54,11 +54,11 @@ def test_a_certain_model_has_perplexity_one_the_lowest_there_is() -> None:
         ({"nll": math.inf, "tokens": 3}, "'nll' is not finite"),
         ({"nll": 10**400, "tokens": 3}, "'nll' is not finite"),
         ({"nll": 3.0, "tokens": math.inf}, "'tokens' is not finite"),
-        ({"nll": 3.0, "tokens": 0}, "'tokens' must be above 0"),
-        ({"nll": 3.0, "tokens": -2}, "'tokens' must be above 0"),
+        ({"nll": 3.0, "tokens": 0}, "'tokens' must be a count of 1 or more"),
+        ({"nll": 3.0, "tokens": -2}, "'tokens' must be a count of 1 or more"),
         ({"nll": -3.0, "tokens": 2}, "must be the negative log-likelihood"),
         ({"nll": 1e6, "tokens": 1}, "1e[+]06 nats a token is no perplexity"),
-        ({"nll": 1e300, "tokens": 1e-300}, "inf nats a token is no perplexity"),
+        ({"nll": 1e300, "tokens": 1e-300}, "'tokens' must be a count of 1 or more"),
     ],
 )
 def test_what_cannot_be_read_is_unscored_and_says_why(scores: dict[str, Any], why: str) -> None:

@@ -1,0 +1,120 @@
+"""What is missing, in words: why a metric decides on too little, and labels that nobody could read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from evalharness.core.attempts import Failure, Response
+from evalharness.core.cases import Case
+from evalharness.core.protocols import Scorer
+from evalharness.core.runs import Run
+from evalharness.core.scores import Unscored
+from evalharness.core.suites import EvalSpec
+
+_LONGEST_WHY: Final = 160
+_FAILED: Final[Mapping[str, str]] = {"absent": "no recorded answer", "recorded": "recorded as failed"}
+
+
+def missing_problem(
+    item: EvalSpec,
+    metric_id: str,
+    runs: tuple[Run, Run],
+    cases: Sequence[Case],
+    missed: tuple[int, int],
+    most: float,
+) -> str | None:
+    """Why a metric, or a gating slice of it, decides on too little; None when it does not.
+
+    Args:
+        item: the eval the metric belongs to.
+        metric_id: its id.
+        runs: baseline and candidate.
+        cases: what was planned.
+        missed: answers without a score on both sides.
+        most: the share of a side's answers that may be missing, in [0, 1]. A side without any score is a problem
+            whatever the share.
+    """
+    for role, missing, run in zip(("baseline", "candidate"), missed, runs, strict=True):
+        planned = len(cases) * run.repeats
+        if missing == planned and planned:
+            return (
+                f"none of the {planned} {role} answers has a score ({_why(item, metric_id, run, cases)}), so there is "
+                "nothing to compare"
+            )
+        if missing > most * planned + 1e-6:  # 29% of 100 is 28.999999999999996 in binary floats
+            return (
+                f"{missing} of {planned} {role} answers failed or could not be scored "
+                f"({_why(item, metric_id, run, cases)}); at most {100 * most:.4g}% of them may (gate.max_failures)"
+            )
+    return None
+
+
+def dropped_problem(
+    item: EvalSpec, metric_id: str, candidate: Run, cases: Sequence[Case], dropped: int
+) -> str:
+    """Why a metric that has no worst value cannot gate where `dropped` cases have no candidate value."""
+    count = "1 case has" if dropped == 1 else f"{dropped} cases have"
+    return (
+        f"{count} no candidate value ({_why(item, metric_id, candidate, cases)}) and this metric has no worst value to "
+        "count; make it advisory or get every answer"
+    )
+
+
+def unreadable_labels(
+    metric_id: str, scorer: Scorer, runs: tuple[Run, Run], cases: Sequence[Case]
+) -> str | None:
+    """Why labels cannot be used although they are there; None where every one of them can be read.
+
+    Leaving out a label because of its value makes the others no random draw. A label that is not there is none: its
+    reason is the one the scorer gives of an answer without anything.
+    """
+    found: Counter[str] = Counter()
+    for run in runs:
+        scores = run.scores[metric_id]
+        for case in cases:
+            for repeat in range(run.repeats):
+                score = scores.get((case.id, repeat))
+                if isinstance(score, Unscored) and score.reason != _absent(scorer, case):
+                    found[score.reason] += 1
+    if not found:
+        return None
+    count = f"{found.total()} labels" if found.total() > 1 else "1 label"
+    return (
+        f"{count} of {metric_id} cannot be read ({_most_often(found)}), and leaving them out would make the others no "
+        "random draw; mend the recorded labels or the scorer's bounds"
+    )
+
+
+def _absent(scorer: Scorer, case: Case) -> str | None:
+    try:
+        score = scorer.score(case, Response(text=""))
+    except Exception:  # noqa: BLE001 - a plugin may raise anything; then every Unscored counts as unreadable
+        return None
+    return score.reason if isinstance(score, Unscored) else None
+
+
+def _why(item: EvalSpec, metric_id: str, run: Run, cases: Sequence[Case]) -> str:
+    """The commonest reason for a missing score; of a failure its kind, which does not differ from call to call."""
+    attempts, scores = run.attempts[item.golden_set.name], run.scores[metric_id]
+    found: Counter[str] = Counter()
+    for case in cases:
+        for repeat in range(run.repeats):
+            key = (case.id, repeat)
+            attempt, score = attempts.get(key), scores.get(key)
+            if attempt is None:
+                found[_FAILED["absent"]] += 1
+            elif isinstance(attempt.outcome, Failure):
+                kind = attempt.outcome.kind
+                found[_FAILED.get(kind, f"failed: {kind.replace('_', ' ')}")] += 1
+            elif isinstance(score, Unscored):
+                found[score.reason] += 1
+    return _most_often(found)
+
+
+def _most_often(found: Counter[str]) -> str:
+    reason = min(found, key=lambda text: (-found[text], text))
+    text = " ".join(reason.split())
+    text = text if len(text) <= _LONGEST_WHY else text[: _LONGEST_WHY - 1] + "…"
+    return text if len(found) == 1 else f"most often: {text}"
