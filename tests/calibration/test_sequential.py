@@ -156,8 +156,8 @@ def bounded_looks(
 def test_bounded_false_rejections(looks: int, n: int, changed: float, draws: int) -> None:
     rng = np.random.default_rng([5, looks, n])
     rate = crosses(t_looks(*bounded_looks(n, changed, 0.0, looks, draws, rng)), looks).mean()
-    # Skewed differences, few of which are not 0, at the small levels of the early looks: 5.4% to 5.7% in an
-    # independent simulation of 60,000 to 100,000 runs.
+    # Skewed differences, few of which are not 0, at the small levels of the early looks: 5.4% to 5.7% in
+    # 60,000 to 100,000 runs of this simulation from another seed.
     assert at_least(0.045, draws) <= rate <= at_most(0.057, draws)
 
 
@@ -211,7 +211,7 @@ def test_clustered_false_rejections(looks: int, groups: int, draws: int) -> None
 @pytest.mark.parametrize("groups, reference", [(100, 0.06), (200, 0.0575), (400, 0.0545)])
 def test_clustered_false_passes(looks: int, groups: int, reference: float) -> None:
     # Few clusters and skewed sums make the cluster t a shade hopeful, with or without looks; the references are the
-    # highest rates of an independent simulation of 100,000 runs.
+    # higher of the two rates in 100,000 runs of this simulation from another seed.
     draws = 8_000
     rng = np.random.default_rng([13, looks, groups])
     change, cases, squares, products, sizes = clustered_looks(groups, MARGIN, looks, draws, rng)
