@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from evalharness.core.cases import GoldenSet, Slice
+from evalharness.core.judges import Judge
 
 OnProblem: TypeAlias = Literal["block", "warn"]
+
+JUDGE_METRIC: Final = "judge"
+"""Second half of the metric's id of an eval's judge: `<eval>/judge`."""
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -45,12 +49,12 @@ class ScorerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalSpec:
-    """One golden set with the scorers that read its answers. `judge` is the path of a judge folder, if any."""
+    """One golden set with the scorers that read its answers, and the judge of them, if any."""
 
     id: str
     golden_set: GoldenSet
     scorers: tuple[ScorerSpec, ...]
-    judge: str | None = None
+    judge: Judge | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +139,7 @@ class GatePolicy:
 class Suite:
     """Evals, gate and sampling.
 
-    `digest` covers golden sets and scorers (what makes two runs comparable), not the gate or the sampling.
+    `digest` covers golden sets, scorers and judges (what makes two runs comparable), not the gate or the sampling.
     """
 
     name: str
@@ -147,10 +151,26 @@ class Suite:
 
     @property
     def metrics(self) -> Iterator[tuple[str, EvalSpec, ScorerSpec]]:
-        """(metric id, eval, scorer) of every metric, in suite order."""
+        """(metric id, eval, scorer) of every scorer's metric, in suite order."""
         for item in self.evals:
             for spec in item.scorers:
                 yield f"{item.id}/{spec.id}", item, spec
+
+    @property
+    def judged(self) -> Iterator[tuple[str, EvalSpec, Judge]]:
+        """(metric id, eval, judge) of every judge's metric, in suite order."""
+        for item in self.evals:
+            if item.judge is not None:
+                yield f"{item.id}/{JUDGE_METRIC}", item, item.judge
+
+    @property
+    def metric_ids(self) -> tuple[str, ...]:
+        """Every metric id, eval by eval: its scorers', then its judge's."""
+        return tuple(
+            f"{item.id}/{name}"
+            for item in self.evals
+            for name in (*(spec.id for spec in item.scorers), *((JUDGE_METRIC,) if item.judge else ()))
+        )
 
     @property
     def golden_sets(self) -> tuple[GoldenSet, ...]:

@@ -45,8 +45,8 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "replay": ("outputs",),
 }
 _OWN_KEYS: Final = tuple(sorted({key for keys in TAKES.values() for key in keys}))
-# What changes no output: the key and whose bill it is.
-_NOT_IN_DIGEST: Final = frozenset(("api_key_env", "organization"))
+NOT_IN_DIGEST: Final = frozenset(("api_key_env", "organization"))
+"""What changes no output: the key and whose bill it is."""
 
 
 def load_candidate(path: Path, *, paths: PathPolicy, registry: Registry) -> Candidate:
@@ -82,12 +82,7 @@ def load_candidate(path: Path, *, paths: PathPolicy, registry: Registry) -> Cand
         options["target"] = contents["target"] = model.target
         contents["source"] = _source(model.target, path.parent, paths.cwd)
     suite = resolve(document, ("suite",), model.suite, paths) if model.suite is not None else None
-    if model.limits.max_cost_usd is not None and model.price is None:
-        document.add(
-            ("limits", "max_cost_usd"),
-            "limits.max_cost_usd needs `price`",
-            "no price table is built in: state yours",
-        )
+    check_price(document, model)
     document.finish()
     decoding = model.decoding.model_dump(exclude_none=True)
     candidate = Candidate(
@@ -119,7 +114,13 @@ def _check_anyway(document: Document, paths: PathPolicy) -> None:
             resolve(document, (key,), text, paths)
 
 
-def check_provider(document: Document, data: Mapping[str, Any], registry: Registry) -> None:
+def check_provider(
+    document: Document,
+    data: Mapping[str, Any],
+    registry: Registry,
+    takes: Mapping[str, frozenset[str]] = TAKES,
+    needs: Mapping[str, tuple[str, ...]] = NEEDS,
+) -> None:
     """Record an unknown provider, keys it does not use and keys it needs."""
     name = data.get("provider")
     if not isinstance(name, str):
@@ -128,18 +129,27 @@ def check_provider(document: Document, data: Mapping[str, Any], registry: Regist
     if name not in known:
         document.add(("provider",), f"unknown provider {name!r}", did_you_mean(name, known))
         return
-    takes = TAKES.get(name)
-    if takes is None:
+    if name not in takes:
         return
-    for key in _OWN_KEYS:
-        if key in data and key not in takes:
-            users = [provider for provider, keys in TAKES.items() if key in keys]
+    for key in sorted({key for keys in takes.values() for key in keys}):
+        if key in data and key not in takes[name]:
+            users = [provider for provider, keys in takes.items() if key in keys]
             document.add(
                 (key,), f"provider {name!r} does not use {key!r}", f"it belongs to {', '.join(users)}"
             )
-    for key in NEEDS[name]:
+    for key in needs[name]:
         if data.get(key) is None:
             document.add((key,), f"provider {name!r} needs the key {key!r}")
+
+
+def check_price(document: Document, model: ProviderFields) -> None:
+    """Record a spend cap without a price to count by."""
+    if model.limits.max_cost_usd is not None and model.price is None:
+        document.add(
+            ("limits", "max_cost_usd"),
+            "limits.max_cost_usd needs `price`",
+            "no price table is built in: state yours",
+        )
 
 
 def provider_options(
@@ -179,22 +189,31 @@ def template(
     document: Document, loc: Loc, text: str, paths: PathPolicy, allowed: frozenset[str] = VARIABLES
 ) -> str:
     """The template that a value means, itself or the file it names, after recording what is wrong with it."""
-    if _PROMPT_PATH.fullmatch(text):
-        found = resolve(document, loc, text, paths)
-        if found is None:
-            return ""
-        shown = paths.show(found)
-        try:
-            text = read_text(found, shown, limit=MAX_PROMPT_BYTES)
-        except SpecError as error:
-            document.problems.extend(error.problems)
-            return ""
-        first, where = 1, shown
-    else:
-        first, where = document.place(loc).text_line, document.shown
+    found = named_text(document, loc, text, paths)
+    if found is None:
+        return ""
+    text, where, first = found
     for line, message, hint in template_problems(text, allowed):
         document.problems.append(Problem(message, where, first + line - 1, hint=hint))
     return text
+
+
+def named_text(document: Document, loc: Loc, text: str, paths: PathPolicy) -> tuple[str, str, int] | None:
+    """The text that a value means, itself or the .md, .txt or .j2 file it names, with its file and first line.
+
+    None after recording why there is none.
+    """
+    if not _PROMPT_PATH.fullmatch(text):
+        return text, document.shown, document.place(loc).text_line
+    found = resolve(document, loc, text, paths)
+    if found is None:
+        return None
+    shown = paths.show(found)
+    try:
+        return read_text(found, shown, limit=MAX_PROMPT_BYTES), shown, 1
+    except SpecError as error:
+        document.problems.extend(error.problems)
+        return None
 
 
 def _prompt(document: Document, model: PromptFile, paths: PathPolicy) -> Prompt:
@@ -223,7 +242,7 @@ def _digest(candidate: Candidate, contents: Mapping[str, Any]) -> str:
             "model": model,
             "prompt": {"system": candidate.prompt.system, "user": candidate.prompt.user},
             "decoding": dict(candidate.decoding),
-            "options": {key: value for key, value in contents.items() if key not in _NOT_IN_DIGEST},
+            "options": {key: value for key, value in contents.items() if key not in NOT_IN_DIGEST},
         }
     )
 

@@ -173,7 +173,9 @@ class GateChecker:
         named, human = self.metrics[name], self.metrics[labels]
         for which, item in ((name, named), (labels, human)):
             if item.pairwise:
-                message = f"{which} compares two answers and has no value for one of them, which labels correct"
+                message = (
+                    f"{which} compares two answers and has no value for one of them, which labels correct"
+                )
                 self.document.add(loc, message, "take labels out; calibrate the judge instead")
                 return
             if item.metric.kind not in _BY_CASE:

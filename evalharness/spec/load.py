@@ -13,12 +13,11 @@ from evalharness.errors import EvalHarnessError, Problem, SpecError
 from evalharness.plugins import Registry
 from evalharness.spec.candidates import load_candidate
 from evalharness.spec.golden_sets import CARD, CASES, load_golden_set
-from evalharness.spec.judges import JUDGE, JudgeSpec, load_judge
+from evalharness.spec.judges import JUDGE, load_judge
 from evalharness.spec.reader import did_you_mean, read_yaml
 from evalharness.spec.suites import load_suite, nothing_gated, suite_warnings
 
 __all__ = [
-    "JudgeSpec",
     "load_candidate",
     "load_golden_set",
     "load_judge",

@@ -18,10 +18,6 @@ from evalharness.spec.reader import did_you_mean
 from evalharness.templates import TemplateProblem, environment, fill
 
 VARIABLES: Final = frozenset(("input", "id", "tags", "choices", "contexts", "task", "messages"))
-JUDGE_VARIABLES: Final = {
-    "pairwise": frozenset(("input", "contexts", "target", "criteria", "rubric", "first", "second")),
-    "pointwise": frozenset(("input", "contexts", "target", "criteria", "rubric", "output")),
-}
 _ONLY_INPUT: Final = re.compile(r"\{\{ *input *\}\}\n?")
 
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from evalharness._canon import digest
 from evalharness.content import PathPolicy
 from evalharness.core.cases import GoldenSet
-from evalharness.core.suites import EvalSpec, ScorerSpec, Suite
+from evalharness.core.judges import Judge
+from evalharness.core.protocols import Scorer
+from evalharness.core.suites import JUDGE_METRIC, EvalSpec, ScorerSpec, Suite
 from evalharness.errors import PluginError, Problem, SpecError, UsageError
 from evalharness.plugins import Registry
 from evalharness.spec.candidates import resolve
 from evalharness.spec.cases import BadLine, parse_json
 from evalharness.spec.checking import check, part
-from evalharness.spec.gates import Built, GateChecker, gate_warnings, policy, sampling_of
+from evalharness.spec.gates import JUDGED, GateChecker, Named, gate_warnings, policy, sampling_of
 from evalharness.spec.golden_sets import CARD, CASES, load_golden_set
-from evalharness.spec.judges import JUDGE, load_judge
+from evalharness.spec.judges import JUDGE, load_judge, reads_contexts
 from evalharness.spec.models import EvalFile, GateFile, SamplingFile, SuiteFile
 from evalharness.spec.reader import (
     MAX_BYTES,
@@ -33,6 +36,14 @@ from evalharness.spec.values import RECORDED_NAME, SCORER_NAME
 
 _WRITTEN_AS: Final = {"targets": "target"}
 """Fields of a case that cases.jsonl calls otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """One scorer of one eval after a first, checking, construction."""
+
+    spec: ScorerSpec
+    scorer: Scorer
 
 
 def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
@@ -71,24 +82,19 @@ def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
 
 
 def suite_warnings(suite: Suite) -> tuple[str, ...]:
-    """What a user should know of a suite that loads: unlocked golden sets, judges that nothing runs, thin slices."""
+    """What a user should know of a suite that loads: golden sets without a lock, thin slices."""
     warnings = [
         # no path: warnings are part of comparison.json, which is the same wherever the files lie
         f"golden set {item.name} is not locked: its cases can change unseen; run: evalharness golden lock FOLDER"
         for item in suite.golden_sets
         if not item.card.cases_digest
     ]
-    warnings += [
-        f"eval {item.id}: the judge {Path(item.judge).name} was read and checked; this version runs no judges"
-        for item in suite.evals
-        if item.judge is not None
-    ]
     return (*warnings, *gate_warnings(suite))
 
 
 def nothing_gated(suite: Suite) -> bool:
     """Whether every metric is advisory, so that a comparison could only end as invalid."""
-    return all(suite.gate.rule(name).advisory for name, _, _ in suite.metrics)
+    return all(suite.gate.rule(name).advisory for name in suite.metric_ids)
 
 
 class _Loader:
@@ -100,7 +106,7 @@ class _Loader:
         self.registry = registry
         self.elsewhere: list[Problem] = []
         self.sets: dict[Path, GoldenSet | None] = {}
-        self.judges: dict[str, str] = {}
+        self.judges: dict[Path, Judge | None] = {}
         self.built: dict[tuple[str, str], Built] = {}
         self.gate = GateChecker(document)
 
@@ -138,7 +144,7 @@ class _Loader:
             self.document.add((*loc, "golden_set"), f"the eval {item.id!r} has no golden_set")
         else:
             golden_set = self.golden_set((*loc, "golden_set"), item.golden_set)
-        judge = self.judge((*loc, "judge"), item) if item.judge is not None else None
+        judge = self.judge((*loc, "judge"), item.id, item.judge) if item.judge is not None else None
         if not item.scorers and item.judge is None:
             self.document.add(
                 (*loc, "scorers"), f"the eval {item.id!r} has no scorers", "add `scorers: [exact_match]`"
@@ -148,6 +154,8 @@ class _Loader:
             self.gate.all_sets = False
             return None
         self.gate.sets[item.id] = golden_set
+        if judge is not None and reads_contexts(judge):
+            self.check_needs((*loc, "judge"), f"the judge {judge.name}", ("contexts",), golden_set)
         return EvalSpec(id=item.id, golden_set=golden_set, scorers=tuple(specs), judge=judge)
 
     def folder(self, loc: Loc, text: str, names: Sequence[str]) -> Path | None:
@@ -176,21 +184,25 @@ class _Loader:
                 self.document.add(loc, message, "rename one of them in its card.yaml")
         return loaded
 
-    def judge(self, loc: Loc, item: EvalFile) -> str | None:
-        assert item.judge is not None
-        self.gate.metrics[f"{item.id}/judge"] = None
-        found = self.folder(loc, item.judge, (JUDGE,))
-        if found is None:
-            return None
-        try:
-            self.judges[str(found)] = load_judge(found, paths=self.paths, registry=self.registry).digest
-        except SpecError as error:
-            self.elsewhere += error.problems
-        return str(found)
+    def judge(self, loc: Loc, eval_id: str, text: str) -> Judge | None:
+        found = self.folder(loc, text, (JUDGE,))
+        if found is not None and found not in self.judges:
+            try:
+                self.judges[found] = load_judge(found, paths=self.paths, registry=self.registry)
+            except SpecError as error:
+                self.judges[found] = None
+                self.elsewhere += error.problems
+        judge = self.judges[found] if found is not None else None
+        pairwise = judge is not None and judge.mode == "pairwise"
+        # Also where the judge is wrong: what the gate says of its metric is then not wrong, too.
+        self.gate.metrics[f"{eval_id}/{JUDGE_METRIC}"] = Named(JUDGED, loc, pairwise=pairwise)
+        return judge
 
     def scorers(self, loc: Loc, item: EvalFile, golden_set: GoldenSet | None) -> list[ScorerSpec]:
         specs: list[ScorerSpec] = []
-        lines: dict[str, int] = {"judge": 0} if item.judge is not None else {}
+        lines = (
+            {JUDGE_METRIC: self.document.place((*loc[:-1], "judge")).line} if item.judge is not None else {}
+        )
         for index, (written, params) in enumerate(item.scorers):
             at = (*loc, index)
             built = self.build(at, written, params)
@@ -207,10 +219,10 @@ class _Loader:
                 )
                 continue
             lines[built.spec.id] = line
-            self.gate.metrics[f"{item.id}/{built.spec.id}"] = built
+            self.gate.metrics[f"{item.id}/{built.spec.id}"] = Named(built.scorer.metric, at)
             self.built[item.id, built.spec.id] = built
             if golden_set is not None:
-                self.check_needs(at, built, golden_set)
+                self.check_needs(at, built.spec.id, built.scorer.needs, golden_set)
             specs.append(built.spec)
         return specs
 
@@ -273,7 +285,7 @@ class _Loader:
         except (ValueError, TypeError) as error:
             self.document.add(loc, f"{written}: {error}")
             return None
-        return Built(ScorerSpec(name=spec.name, id=spec.id, params=params), scorer, loc)
+        return Built(ScorerSpec(name=spec.name, id=spec.id, params=params), scorer)
 
     def file(self, loc: Loc, text: str, how: str) -> Any:
         found = resolve(self.document, loc, text, self.paths)
@@ -289,8 +301,8 @@ class _Loader:
             self.document.problems.append(Problem(str(error), shown, hint=error.hint))
         return None
 
-    def check_needs(self, loc: Loc, built: Built, golden_set: GoldenSet) -> None:
-        for attribute in built.scorer.needs:
+    def check_needs(self, loc: Loc, who: str, needs: Sequence[str], golden_set: GoldenSet) -> None:
+        for attribute in needs:
             field = _WRITTEN_AS.get(attribute, attribute)
             without = [case for case in golden_set.cases if not getattr(case, attribute, None)]
             if without:
@@ -298,9 +310,9 @@ class _Loader:
                 more = ", …" if len(without) > 5 else ""
                 self.document.add(
                     loc,
-                    f"{built.spec.id} needs `{field}`, and {len(without)} of {len(golden_set.cases)} cases of "
+                    f"{who} needs `{field}`, and {len(without)} of {len(golden_set.cases)} cases of "
                     f"{golden_set.path} have none: {named}{more}",
-                    f"add `{field}` to them or take the scorer out",
+                    f"add `{field}` to them or take {who} out",
                 )
 
     def check_names(self, evals: Mapping[int, EvalFile]) -> None:
@@ -324,14 +336,13 @@ class _Loader:
             }
             for spec in item.scorers
         ]
-        judge = self.judges.get(item.judge) if item.judge is not None else None
         return {
             "id": item.id,
             "golden_set": item.golden_set.digest,
             "golden_set_name": item.golden_set.name,
             "task": item.golden_set.card.task,
             "scorers": scorers,
-            "judge": judge,
+            "judge": item.judge.digest if item.judge is not None else None,
         }
 
 

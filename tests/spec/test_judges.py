@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from evalharness.spec.load import JudgeSpec, load_judge, load_suite, suite_warnings
+from evalharness.core.judges import Judge
+from evalharness.spec.load import load_judge, load_suite
 from tests.spec.conftest import SUITE, Failing, Project
 
 JUDGE = """name: j
@@ -33,7 +34,7 @@ def labels(project: Project, *rows: dict[str, Any]) -> None:
     project.write("j/calibration.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def load(project: Project) -> JudgeSpec:
+def load(project: Project) -> Judge:
     return load_judge(project.root / "j", paths=project.paths, registry=project.registry)
 
 
@@ -54,7 +55,7 @@ def test_a_pointwise_judge(project: Project) -> None:
 
 def test_digest_covers_the_judge_and_not_its_labels(project: Project) -> None:
     base = load(project).digest
-    labels(project, LABEL, LABEL | {"id": "2"})
+    labels(project, LABEL, LABEL | {"id": "2", "input": "r"})
     assert load(project).digest == base
     project.write("j/prompt.md", PROMPT + "Be strict.")
     changed = load(project).digest
@@ -67,7 +68,7 @@ def test_digest_covers_the_judge_and_not_its_labels(project: Project) -> None:
     [
         (
             JUDGE.replace("pairwise", "pairwse"),
-            "j/judge.yaml:2: mode: 'pairwse' is not one of pairwise, pointwise; did you mean",
+            "j/judge.yaml:2: mode: 'pairwse' is not one of pairwise, pointwise, claims; did you mean",
         ),
         (JUDGE.replace("2026-01-01", "latest"), "is not pinned"),
         (JUDGE.replace("criteria: [Is it right?]\n", ""), "the key 'criteria' is missing"),
@@ -115,8 +116,9 @@ def test_a_suite_reads_its_judges(project: Project, failing: Failing) -> None:
     text = SUITE.replace("[exact_match]", "[exact_match]\n    judge: ./j")
     path = project.write("suite.yaml", text)
     suite = load_suite(path, paths=project.paths, registry=project.registry)
-    assert suite.evals[0].judge == str(project.root / "j")
-    assert any("this version runs no judges" in warning for warning in suite_warnings(suite))
+    assert suite.evals[0].judge == load(project)
+    assert suite.metric_ids == ("e/exact_match", "e/judge")
+    assert [(name, item.id, judge.name) for name, item, judge in suite.judged] == [("e/judge", "e", "j")]
     project.write("j/prompt.md", PROMPT + "Be strict.")
     assert load_suite(path, paths=project.paths, registry=project.registry).digest != suite.digest
     project.write("j/judge.yaml", JUDGE.replace("pairwise", "x"))
@@ -124,13 +126,11 @@ def test_a_suite_reads_its_judges(project: Project, failing: Failing) -> None:
     assert problem.file == "j/judge.yaml"
 
 
-def test_a_judge_that_nothing_runs_cannot_gate(project: Project, failing: Failing) -> None:
+def test_the_gate_may_name_a_judge(project: Project) -> None:
     text = SUITE.replace("[exact_match]", "[exact_match]\n    judge: ./j")
-    for gate in ("gate: {primary: [e/judge]}\n", "gate: {metrics: {e/judge: {max_drop: 2pp}}}\n"):
-        path = project.write("suite.yaml", text + gate)
-        (problem,) = failing(
-            lambda path=path: load_suite(path, paths=project.paths, registry=project.registry)
-        )
-        assert "'e/judge' cannot gate" in problem.message
-    path = project.write("suite.yaml", text + "gate: {metrics: {e/judge: advisory}}\n")
-    assert load_suite(path, paths=project.paths, registry=project.registry).gate.metrics["e/judge"].advisory
+    rule = "gate: {primary: [e/judge], metrics: {e/judge: {max_drop: 3pp}}}\n"
+    gate = load_suite(
+        project.write("suite.yaml", text + rule), paths=project.paths, registry=project.registry
+    ).gate
+    assert gate.primary == ("e/judge",)
+    assert str(gate.rule("e/judge").margin) == "3pp"

@@ -1,0 +1,180 @@
+"""The JSONL files of a judge's folder: human labels (calibration.jsonl) and worked examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
+
+from evalharness.core.judges import Example, Label, Mode
+from evalharness.errors import Problem
+from evalharness.spec.cases import MAX_SHOWN, BadLine, json_lines
+from evalharness.spec.reader import describe, did_you_mean
+
+TEXTS: Final[Mapping[Mode, tuple[str, ...]]] = {
+    "pairwise": ("first", "second"),
+    "pointwise": ("output",),
+    "claims": ("output",),
+}
+"""The judged texts by the names that prompts, labels and examples call them."""
+LABELS: Final[Mapping[Mode, tuple[str, ...]]] = {
+    "pairwise": ("first", "second", "tie"),
+    "pointwise": ("pass", "fail"),
+    "claims": ("pass", "fail"),
+}
+_OPTIONAL: Final = ("contexts", "target", "labeller", "note")
+
+_Line = TypeVar("_Line")
+_Item: TypeAlias = "tuple[str, tuple[str, ...], tuple[str, ...], str | None]"
+
+
+def read_labels(path: Path, shown: str, mode: Mode) -> tuple[tuple[Label, ...], list[Problem]]:
+    """Human labels in the order of the file, with everything wrong in it.
+
+    Several labellers may label one item (`labeller` tells them apart); an item has one id and one set of texts.
+
+    Args:
+        path: a JSONL file.
+        shown: its name in messages.
+        mode: decides the keys and the labels there are.
+    """
+    return _read(path, shown, _Labels(mode).take)
+
+
+def read_examples(
+    path: Path, shown: str, mode: Mode, wrong_reply: Callable[[Any], str | None]
+) -> tuple[tuple[Example, ...], list[Problem]]:
+    """Worked examples in the order of the file, with everything wrong in it.
+
+    Args:
+        path: a JSONL file.
+        shown: its name in messages.
+        mode: decides the keys.
+        wrong_reply: what is wrong with a reply, None when nothing is.
+    """
+
+    def take(number: int, line: Any) -> Example:
+        texts = ("input", *TEXTS[mode])
+        _check_texts(line, "an example", texts, (*texts, "reply", "note"))
+        if "reply" not in line:
+            raise BadLine("the key 'reply' is missing", "show the reply the judge should give")
+        problem = wrong_reply(line["reply"])
+        if problem is not None:
+            raise BadLine(f"reply: {problem}")
+        return Example(
+            input=line["input"],
+            answers=tuple(line[name] for name in TEXTS[mode]),
+            reply=line["reply"],
+        )
+
+    return _read(path, shown, take)
+
+
+def _read(
+    path: Path, shown: str, take: Callable[[int, Any], _Line]
+) -> tuple[tuple[_Line, ...], list[Problem]]:
+    lines: list[_Line] = []
+    problems: list[Problem] = []
+    try:
+        for number, value in json_lines(path):
+            try:
+                if isinstance(value, BadLine):
+                    raise value
+                lines.append(take(number, value))
+            except BadLine as error:
+                problems.append(Problem(str(error), shown, number, hint=error.hint))
+    except OSError as error:
+        problems.append(Problem(f"cannot be read: {error.strerror or error}", shown))
+    if len(problems) > MAX_SHOWN:
+        more = len(problems) - MAX_SHOWN
+        problems[MAX_SHOWN:] = [Problem(f"and {more:,} more lines with problems", shown)]
+    return tuple(lines), problems
+
+
+class _Labels:
+    """Takes lines one by one and holds each against those before it."""
+
+    def __init__(self, mode: Mode) -> None:
+        self._mode = mode
+        self._texts: dict[str, tuple[_Item, int]] = {}
+        self._ids: dict[_Item, tuple[str, int, str]] = {}
+        self._given: dict[tuple[str, str], tuple[str, int]] = {}
+
+    def take(self, number: int, line: Any) -> Label:
+        label = self._label(number, line)
+        item: _Item = (label.input, label.answers, label.contexts, label.target)
+        self._check_given(label)
+        known, first = self._texts.setdefault(label.id, (item, number))
+        if known != item:
+            raise BadLine(
+                f"the id {label.id!r} stands for other texts on line {first}",
+                "all labels of an item show the same texts; give another item another id",
+            )
+        other, first, said = self._ids.setdefault(item, (label.id, number, label.label))
+        if other != label.id:
+            message = f"the texts are those of line {first}, id {other!r}"
+            if said != label.label:
+                message += f", labelled {said!r} there and {label.label!r} here"
+            hint = "an item counts once: take one out, or give both its id and name the labellers"
+            raise BadLine(message, hint)
+        return label
+
+    def _check_given(self, label: Label) -> None:
+        said, first = self._given.setdefault((label.id, label.labeller), (label.label, label.line))
+        if first == label.line:
+            return
+        if not label.labeller:
+            message = f"the id {label.id!r} is already on line {first}"
+            hint = "give each label a `labeller` where several people labelled one item"
+        else:
+            message = f"{label.labeller!r} already labelled {label.id!r} on line {first}"
+            hint = "keep one of them"
+        if said != label.label:
+            message += f", and called it {said!r} there and {label.label!r} here"
+        raise BadLine(message, hint)
+
+    def _label(self, number: int, line: Any) -> Label:
+        texts = ("id", "input", *TEXTS[self._mode])
+        _check_texts(line, f"a {self._mode} label", texts, (*texts, "label", *_OPTIONAL))
+        options = LABELS[self._mode]
+        if line.get("label") not in options:
+            given = line.get("label")
+            near = did_you_mean(given, options) if isinstance(given, str) else None
+            raise BadLine(
+                f"label must be one of {', '.join(options)}", near if near and "mean" in near else None
+            )
+        contexts = line.get("contexts", [])
+        if type(contexts) is not list or not all(type(text) is str for text in contexts):
+            raise BadLine("contexts must be a list of texts")
+        if self._mode == "claims" and not contexts:
+            raise BadLine("has no contexts, which the claims are held against", 'add "contexts": [text, …]')
+        for name in ("target", "labeller"):
+            if name in line and type(line[name]) is not str:
+                raise BadLine(f"{name} must be text, not {describe(line[name])}")
+        for name in ("id", "labeller"):
+            text = line.get(name, "-")
+            if not text.strip() or text != text.strip() or not text.isprintable():
+                raise BadLine(f"{name} {text!r} is empty, padded with spaces, or holds control characters")
+        return Label(
+            id=line["id"],
+            input=line["input"],
+            answers=tuple(line[name] for name in TEXTS[self._mode]),
+            label=line["label"],
+            line=number,
+            contexts=tuple(contexts),
+            target=line.get("target"),
+            labeller=line.get("labeller", ""),
+        )
+
+
+def _check_texts(line: Any, what: str, texts: Sequence[str], known: Collection[str]) -> None:
+    if type(line) is not dict:
+        raise BadLine(f"{what} must be a JSON object, not {describe(line)}")
+    for name in line:
+        if name not in known:
+            raise BadLine(f"unknown key {name!r}", did_you_mean(name, set(known) - line.keys()))
+    for name in texts:
+        if name not in line:
+            raise BadLine(f"the key {name!r} is missing", f"{what} holds {', '.join(texts)}")
+        if type(line[name]) is not str:
+            raise BadLine(f"{name} must be text, not {describe(line[name])}")
