@@ -23,6 +23,18 @@ cell; the highest rate of p <= 5% over the 16 cells of each n, and the mean powe
 
 So the last decides where each repeat is 0 or 1; the last but one where that is not known. Where 5% of all cases truly
 changed, as many for the better as for the worse, the last reaches 5.9, 6.4, 6.2 and 5.4%.
+
+A bootstrap-t bound is never narrower than Student's: each of the two is too hopeful on data that suit the other. On
+scores of which few changed and the changes are skewed, averages of four repeats, and 8 repeats against one, at 2 to 20%
+discordance and 50 to 1,000 cases, 1,000 comparisons a cell, the worst cells are:
+
+| bound | false pass of a true drop of the margin (5%) | misses of the 95% interval (5%) |
+|---|---|---|
+| bootstrap-t | 7.2% | 8.5% |
+| Student's t | 9.1% | 7.6% |
+| the wider of the two | 6.9% | 6.6% |
+
+It costs at most five points of the chance to pass an unchanged candidate, and under one point from 500 cases on.
 """
 
 from __future__ import annotations
@@ -185,12 +197,14 @@ def _fractional(
         tail = (1 - level) / 2
         draws = draws_for(alpha, tail)
         resampled = bootstrap_t(ordered, confidence=1 - alpha, level=level, rng=rng, draws=draws)
+        # The wider of bootstrap-t and Student's t: see the table above.
         if carried(alpha, draws):
-            lower_method, bounds = "bootstrap-t", bounds._replace(lower=resampled.lower)
+            lower_method, bounds = "bootstrap-t", bounds._replace(lower=min(resampled.lower, bounds.lower))
         else:
             no_pass = no_pass or too_strict(alpha, MAX_DRAWS)
         if carried(tail, draws):
-            method, bounds = "bootstrap-t", bounds._replace(low=resampled.low, high=resampled.high)
+            low, high = min(resampled.low, bounds.low), max(resampled.high, bounds.high)
+            method, bounds = "bootstrap-t", bounds._replace(low=low, high=high)
     elif changed and error == 0:
         no_pass = no_pass or _NO_SPREAD
     return PairedEstimate(
