@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evalharness.core.attempts import Response
@@ -30,6 +30,7 @@ def request(
     system: str | None = None,
     case: Case | None = None,
     golden_set: str = "g",
+    schema: Mapping[str, Any] | None = None,
     **decoding: Any,
 ) -> Request:
     messages = (Message("user", text),)
@@ -43,7 +44,30 @@ def request(
         model=model,
         decoding=decoding,
         seed=seed,
+        schema=schema,
     )
+
+
+def strict(**properties: Any) -> dict[str, Any]:
+    """A schema as strict mode wants it: every key required, no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+PAIRWISE = strict(rationale={"type": "string"}, verdict={"type": "string", "enum": ["A", "B", "TIE"]})
+
+
+def fenced(*answers: str) -> str:
+    """A judge's prompt: the answers between fences, as the harness writes them."""
+    texts = [
+        f"<<<begin answer {i} 5ca1ab1e>>>\n{text}\n<<<end answer {i} 5ca1ab1e>>>"
+        for i, text in enumerate(answers, 1)
+    ]
+    return "\n\n".join(("Which answer is better?", *texts))
 
 
 def ask_all(

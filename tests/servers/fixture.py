@@ -44,6 +44,10 @@ class ModelServerHandle:
         """What the model `lookup` says to each question."""
         self._json("/_answers", dict(table))
 
+    def truth(self, table: Mapping[str, float | Mapping[str, float]]) -> None:
+        """How good texts are, all in all or by criterion, to the judges that go by the truth."""
+        self._json("/_truth", dict(table))
+
     def _json(self, path: str, data: Any = None) -> dict[str, Any]:
         body = None if data is None else json.dumps(data).encode()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

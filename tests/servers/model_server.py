@@ -16,9 +16,32 @@ What the answer says
                     how often it was asked
     whoami          the model name that was sent
 
+Judges answer by the schema they are given (`response_format` or the input of a forced tool) about the answers that
+the harness fenced in the prompt: which of two is better, or whether one is good. `POST /_truth` {text: goodness, or
+{criterion: goodness}} says how good texts are; a text that is not in it says so itself as `quality=0.7`. A judge that
+needs the goodness of a text nobody spoke of answers 400.
+    judge-fair          the truth; equal is a tie. One answer is good from `bar` (0.5) on
+    judge-noisy         the truth, wrong now and then: right about a share `sensitivity` (1) of good answers and of
+                        pairs whose second answer is better, `specificity` (1) of the others. `candidate`: the better
+                        answer is the one with this text in it, not the second. `key` draws other errors. `by=pair`:
+                        the same error in both orders, else one for each. `first`: the share of pairs given to the
+                        first answer whatever the truth
+    judge-first         always the first; one answer passes
+    judge-second        always the second; one answer fails
+    judge-tie           always a tie; one answer passes
+    judge-longer        the longer; one answer passes from `chars` (100) on
+    judge-self          the answer with `family=<family>` in it, else the truth
+    judge-injectable    whoever tells it to, else the truth; scope=outside: obeys only what stands outside the fences
+    judge-extra-keys    the truth, with a key too many           judge-fenced-json  the truth in a Markdown fence
+    judge-once-broken   prose when first asked about texts, the truth afterwards
+    judge-broken        prose; `how`: missing (a key), other-value, list, twice
+    judge-truncated     cut off (length, max_tokens) in the middle; at=0: before the first character
+    judge-refuses       a refusal
+
 Params, for each of these names
     latency_ms      wait before answering (added to --latency-ms)
     code            answer with this status instead; alone: for ever
+    said            ... with this message
     times           ... only the first `times` calls of each distinct body (`code` is 500 unless given)
     every           ... only every K-th distinct question, for ever (the K-th, 2K-th, ... in order of arrival)
     per_second      429 above this many calls in any one second of this server
@@ -27,6 +50,10 @@ Params, for each of these names
     returned        the model name the response carries
     usage           0: no usage in the response
     text            what to answer, whatever was asked
+    schema          0: response_format json_schema, or a forced tool, is refused with 400
+    plain           1: a judge answers in text although a tool was forced
+    calls           how often a judge calls the tool
+    beside          text beside a refusal or a tool call
 
 Short names
     rate-limited-once   echo?code=429&times=1&retry_after=1       always-500      echo?code=500
@@ -54,7 +81,7 @@ Watching it
     GET /_counters  {"requests", "in_flight", "max_in_flight", "by_status": {code: n}, "by_model": {name: n},
                      "by_body": {digest: n}, "by_input": {last user message: n}, "distinct_bodies"}
     GET /_last      {"path", "headers", "body"} of the last call (no key in headers: `key` says only which one was seen)
-    POST /_reset    forgets counters and answers
+    POST /_reset    forgets counters, answers and truths
     GET /v1/models  the names
 """
 
@@ -77,6 +104,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from model_judges import JUDGES, Judge, Unknown, broken, drawn, read, reply, schema_of, schema_problem
 
 SHORT = {
     "rate-limited-once": "echo?code=429&times=1&retry_after=1",
@@ -104,10 +132,14 @@ def parse_model(model: str) -> tuple[str, Mapping[str, str]] | None:
     name, _, query = model.partition("?")
     if name in SHORT:
         target, _, own = SHORT[name].partition("?")
-        return target, {**dict(parse_qsl(own)), **dict(parse_qsl(query))}
-    if name in ANSWERS or name in ODD:
-        return name, dict(parse_qsl(query))
+        return target, {**dict(parse_qsl(own)), **_params(query)}
+    if name in ANSWERS or name in ODD or name in JUDGES:
+        return name, _params(query)
     return None
+
+
+def _params(query: str) -> dict[str, str]:
+    return dict(parse_qsl(query, keep_blank_values=True))
 
 
 def last_user(body: Mapping[str, Any]) -> str:
@@ -129,11 +161,6 @@ def derived(*parts: object) -> str:
     return " ".join(WORDS[b % len(WORDS)] for b in state[:4]) + f" {state[4:6].hex()}"
 
 
-def drawn(*parts: object) -> float:
-    """A number in [0, 1) that is a function of its parts."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:6], "big") / 2**48
-
-
 class ModelServer:
     """State and behaviour; one instance a process."""
 
@@ -152,6 +179,8 @@ class ModelServer:
         self.by_input: Counter[str] = Counter()
         self.order: dict[str, int] = {}
         self.answers: dict[str, str] = {}
+        self.truth: dict[str, Any] = {}
+        self.judged: Counter[tuple[str, ...]] = Counter()
         self.recent: deque[float] = deque()
         self.last: dict[str, Any] = {}
         self.numbers = itertools.count(1)
@@ -178,8 +207,11 @@ class ModelServer:
         if path == "/_answers" and request.method == "POST":
             self.answers.update(json.loads(await request.read()))
             return web.json_response({})
+        if path == "/_truth" and request.method == "POST":
+            self.truth.update(json.loads(await request.read()))
+            return web.json_response({})
         if path == "/v1/models":
-            names = [{"id": n, "object": "model"} for n in (*ANSWERS, *SHORT, *ODD)]
+            names = [{"id": n, "object": "model"} for n in (*ANSWERS, *JUDGES, *SHORT, *ODD)]
             return web.json_response({"object": "list", "data": names})
         return web.json_response({"error": {"message": f"no such path: {path}"}}, status=404)
 
@@ -248,8 +280,13 @@ class Call:
         refused = self.refused(digest)
         if refused is not None:
             return refused
+        problem = self.schema_problem()
+        if problem is not None:
+            return self.error(400, "invalid_request_error", problem[1], param=problem[0])
         if self.name in ODD:
             return await self.odd()
+        if self.name in JUDGES:
+            return self.verdict()
         return self.answer(self.text())
 
     def denied(self) -> web.Response | None:
@@ -277,7 +314,70 @@ class Call:
             fails = self.server.order[self.question] % int(params["every"]) == 0
         else:
             fails = "code" in params
-        return self.error(code, "server_error", f"status {code}, as asked") if fails else None
+        return (
+            self.error(code, "server_error", params.get("said", f"status {code}, as asked"))
+            if fails
+            else None
+        )
+
+    def schema_problem(self) -> tuple[str, str] | None:
+        """(param, message) where the schema of this request is one that this model, or any, refuses."""
+        if self.path == "/v1/completions":
+            return None
+        if self.params.get("schema") == "0":
+            if self.anthropic and (self.body.get("tool_choice") or {}).get("type") == "tool":
+                said = 'tool_choice: type "tool" and "any" are not supported for this model.'
+                return "tool_choice", said
+            form = (self.body.get("response_format") or {}).get("type")
+            if form == "json_schema":
+                said = (
+                    f"Invalid parameter: 'response_format' of type '{form}' is not supported with this model."
+                )
+                return "", said
+        return schema_problem(self.body, anthropic=self.anthropic)
+
+    def verdict(self) -> web.Response:
+        """What a judge answers."""
+        if self.name == "judge-refuses":
+            finish = "content_filter" if self.anthropic else "stop"
+            return self.json(self.payload(None, finish=finish, refusal="I cannot judge this"))
+        try:
+            schema = schema_of(self.body, anthropic=self.anthropic)
+            if schema is None:
+                raise Unknown("a judge needs a schema to answer by")
+            asked = read(self.body["messages"])
+            value = reply(Judge(self.name, self.params, self.server.truth, asked), schema)
+        except Unknown as error:
+            return self.error(400, "invalid_request_error", str(error))
+        self.server.judged[(self.model, *asked.answers)] += 1
+        limit = self.body.get("max_tokens") or self.body.get("max_completion_tokens")
+        too_long = isinstance(limit, int) and len(json.dumps(value).split()) > limit
+        if self.name == "judge-truncated" or too_long:
+            return self.cut_off(value)
+        said: Any = value
+        if self.name == "judge-broken" or (
+            self.name == "judge-once-broken" and self.server.judged[(self.model, *asked.answers)] == 1
+        ):
+            said = broken(value, self.params.get("how", "prose"))
+        elif self.name == "judge-fenced-json":
+            said = f"```json\n{json.dumps(value, indent=2)}\n```"
+        if self.anthropic and isinstance(said, dict) and self.params.get("plain") != "1":
+            return self.json(self.tool_call(said))
+        return self.json(self.payload(said if isinstance(said, str) else json.dumps(said)))
+
+    def tool_call(self, value: Mapping[str, Any], *, finish: str = "tool_use") -> dict[str, Any]:
+        """A call of the one tool that was offered."""
+        call = {"type": "tool_use", "id": "t1", "name": self.body["tools"][0]["name"], "input": value}
+        return self.payload(None, finish=finish) | {"content": [call] * int(self.params.get("calls", 1))}
+
+    def cut_off(self, value: Mapping[str, Any]) -> web.Response:
+        if self.params.get("at") == "0":
+            return self.json(self.payload(None, finish="length"))
+        if self.anthropic:
+            first = next(iter(value))
+            return self.json(self.tool_call({first: value[first]}, finish="length"))
+        text = json.dumps(value)
+        return self.json(self.payload(text[: len(text) // 2], finish="length"))
 
     def text(self) -> str:
         if "text" in self.params:
@@ -339,7 +439,9 @@ class Call:
             body=json.dumps(data).encode(), status=status, content_type="application/json", headers=headers
         )
 
-    def error(self, status: int, kind: str, message: str, *, code: str | None = None) -> web.Response:
+    def error(
+        self, status: int, kind: str, message: str, *, code: str | None = None, param: str | None = None
+    ) -> web.Response:
         params: Mapping[str, str] = getattr(self, "params", {})
         headers: dict[str, str] = {}
         if status in (429, 503, 529):
@@ -354,7 +456,7 @@ class Call:
         if self.anthropic:
             data: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message}}
         else:
-            data = {"error": {"message": message, "type": kind, "code": code, "param": None}}
+            data = {"error": {"message": message, "type": kind, "code": code, "param": param}}
         return self.json(data, status=status, headers=headers)
 
     async def odd(self) -> web.StreamResponse:
@@ -396,15 +498,16 @@ class Call:
             return self.json(self.payload("x" * int(float(self.params.get("mb", 5)) * 1_000_000)))
         if name == "refusal":
             finish = "content_filter" if self.anthropic else "stop"
-            return self.json(self.payload(None, finish=finish, refusal="I cannot help with that"))
+            beside = self.params.get("beside")
+            return self.json(self.payload(beside, finish=finish, refusal="I cannot help with that"))
         if name == "tool-call":
+            beside = self.params.get("beside")
             if self.anthropic:
-                data = self.payload(None, finish="tool_use")
-                return self.json(
-                    data | {"content": [{"type": "tool_use", "id": "t1", "name": "find", "input": {}}]}
-                )
+                data = self.payload(beside, finish="tool_use")
+                data["content"] += [{"type": "tool_use", "id": "t1", "name": "find", "input": {}}]
+                return self.json(data)
             call = {"id": "t1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
-            return self.json(self.payload(None, finish="tool_calls", tool_calls=[call]))
+            return self.json(self.payload(beside, finish="tool_calls", tool_calls=[call]))
         if name == "filtered":
             return self.json(self.payload(None if self.anthropic else "", finish="content_filter"))
         data = self.payload(None)
