@@ -23,11 +23,11 @@ from evalharness.spec.candidates import (
     named_text,
     provider_options,
     resolve,
-    template,
 )
 from evalharness.spec.checking import check
 from evalharness.spec.judge_lines import TEXTS, read_examples, read_labels
 from evalharness.spec.models import JudgeFile
+from evalharness.spec.prompts import template_problems
 from evalharness.spec.reader import Document, Loc, describe, read_yaml
 from evalharness.templates import environment
 
@@ -104,18 +104,14 @@ class _Files:
         text = self.default(written, "./prompt.md", needed=needed)
         if text is None:
             return ""
-        before = len(self.document.problems)
-        found = template(self.document, ("prompt",), text, self.paths, _SEES | set(TEXTS[self.mode]))
-        if len(self.document.problems) == before:
-            shown = _names(found)
-            for name in _MUST_SHOW[self.mode]:
-                if name not in shown:
-                    self.document.add(
-                        ("prompt",),
-                        f"the prompt of a {self.mode} judge never shows {name!r}",
-                        f"write {{{{ {name} }}}} where the judge should read it",
-                    )
-        return found
+        found = named_text(self.document, ("prompt",), text, self.paths)
+        if found is None:
+            return ""
+        body, shown, first = found
+        wrong = list(template_problems(body, _SEES | set(TEXTS[self.mode]))) or _hidden(body, self.mode)
+        for line, message, hint in wrong:
+            self.document.problems.append(Problem(message, shown, first + line - 1, hint=hint))
+        return body
 
     def labels(self, written: Any) -> tuple[Label, ...]:
         text = self.default(written, "./calibration.jsonl", needed=False)
@@ -374,11 +370,25 @@ class _Panel(_Files):
             yield member
 
 
-def _names(text: str) -> set[str]:
-    """The variables a sound template shows."""
+def _hidden(text: str, mode: Mode) -> list[tuple[int, str, str]]:
+    """What a sound template keeps from the judge, as (line from 1, message, hint)."""
+    from jinja2 import nodes
     from jinja2.meta import find_undeclared_variables
 
-    return find_undeclared_variables(environment().parse(text))
+    tree = environment().parse(text)
+    shown = find_undeclared_variables(tree)
+    wrong = [
+        (1, f"the prompt of a {mode} judge never shows {name!r}", f"write {{{{ {name} }}}} where it belongs")
+        for name in _MUST_SHOW[mode]
+        if name not in shown
+    ]
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem, nodes.Filter)):
+        of = getattr(node, "node", None)
+        if isinstance(of, nodes.Name) and of.name in TEXTS[mode]:
+            message = f"template: {of.name!r} is shown as it is; no part of it is taken and nothing changed"
+            hint = f"write {{{{ {of.name} }}}}; max_chars says where a long answer is cut"
+            wrong.append((node.lineno, message, hint))
+    return wrong
 
 
 def _wrong_reply(reply: Any) -> str | None:

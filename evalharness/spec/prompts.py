@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Set
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from evalharness.core.candidates import Prompt
 from evalharness.core.cases import Case, Message
 from evalharness.errors import Problem, SpecError
 from evalharness.spec.reader import did_you_mean
 from evalharness.templates import TemplateProblem, environment, fill
+
+if TYPE_CHECKING:
+    from jinja2 import nodes
 
 VARIABLES: Final = frozenset(("input", "id", "tags", "choices", "contexts", "task", "messages"))
 _ONLY_INPUT: Final = re.compile(r"\{\{ *input *\}\}\n?")
@@ -64,9 +67,24 @@ def template_problems(text: str, allowed: Set[str]) -> Iterator[tuple[int, str, 
     for name in sorted(unknown):
         line = next((n.lineno for n in tree.find_all(nodes.Name) if n.name == name), 1)
         yield line, f"template: unknown variable {name!r}", did_you_mean(name, allowed)
-    for access in tree.find_all(nodes.Getattr):
-        if access.attr.startswith("_"):
-            yield access.lineno, f"template: the attribute {access.attr!r} is private", None
+    for access in tree.find_all((nodes.Getattr, nodes.Getitem, nodes.Filter)):
+        reached = _reached(access)
+        if reached.startswith("_"):
+            yield access.lineno, f"template: the attribute {reached!r} is private", None
+
+
+def _reached(node: nodes.Node) -> str:
+    """The attribute that `x.name`, `x["name"]` or `x | attr("name")` reaches; "" where it is not written out."""
+    from jinja2 import nodes
+
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    written: Any = None
+    if isinstance(node, nodes.Getitem):
+        written = node.arg
+    elif isinstance(node, nodes.Filter) and node.name == "attr" and node.args:
+        written = node.args[0]
+    return written.value if isinstance(written, nodes.Const) and isinstance(written.value, str) else ""
 
 
 def _render(role: str, text: str, case: Case, task: str) -> str:
