@@ -22,6 +22,7 @@ from evalharness.api.agreement import rater_agreement as rater_agreement
 from evalharness.api.planning import plan as plan
 from evalharness.api.planning import plan_json as plan_json
 from evalharness.api.planning import plan_table as plan_table
+from evalharness.api.winrate import judge_win_rate as judge_win_rate
 from evalharness.content import PathPolicy
 from evalharness.core.attempts import Attempt as Attempt
 from evalharness.core.candidates import Candidate

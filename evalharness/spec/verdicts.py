@@ -135,9 +135,10 @@ def check_texts(
             again = f", repeat {verdict.repeat}" if verdict.repeat else ""
             if text is None:
                 message = f"there is no answer of the {side} to {_short(verdict.id)}{again}"
-                problems.append(
-                    Problem(message, shown, verdict.line, hint="name the answers that were judged")
-                )
+                hint = "name the answers that were judged"
+                if verdict.golden_set is None:
+                    hint += ", and the golden_set where several have this id"
+                problems.append(Problem(message, shown, verdict.line, hint=hint))
             elif digest is not None and digest != text_digest(text):
                 message = (
                     f"the {side}'s answer to {_short(verdict.id)}{again} is not the text that was judged"

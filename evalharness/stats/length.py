@@ -23,6 +23,11 @@ PENALTY: Final = 0.1
 _OPEN: Final = 0.2
 """Where the penalty holds more than this share of the information on the slope, it would be the answer."""
 
+_UNDETERMINED: Final = (
+    "lengths vary too little, or verdicts for one side are too rare, to tell what length does"
+)
+_ROUNDING: Final = 1e-9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LengthControlled:
@@ -99,6 +104,8 @@ def length_controlled_win_rate(
     if np.ptp(d) == 0:
         return NotEstimated("constant", _constant(float(d[0])))
     z = np.tanh(d / d.std(ddof=1))
+    if np.ptp(z) <= _ROUNDING:  # every difference is many standard deviations from none
+        return NotEstimated("undetermined", _UNDETERMINED)
     unclear = _separated(y, z)
     if unclear is not None:
         return unclear
@@ -109,10 +116,7 @@ def length_controlled_win_rate(
     information = (x * weight[:, None]).T @ x
     on_slope = information[1, 1] - information[0, 1] ** 2 / information[0, 0]
     if penalty > _OPEN * (penalty + on_slope):
-        return NotEstimated(
-            "undetermined",
-            "lengths vary too little, or verdicts for one side are too rare, to tell what length does",
-        )
+        return NotEstimated("undetermined", _UNDETERMINED)
     scores = np.column_stack([np.bincount(codes, weights=column * (y - p)) for column in x.T])
     bread = np.linalg.inv(information + np.diag((0.0, penalty)))
     factor = n_cases / (n_cases - 1) * (y.size - 1) / (y.size - 2)
