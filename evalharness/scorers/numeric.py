@@ -186,19 +186,15 @@ class Numeric:
     def score(self, case: Case, response: Response) -> Score:
         if not case.targets:
             return NO_TARGETS
+        wanted = [number for target in case.targets if (number := _target(target, self.percent)) is not None]
+        if not wanted:
+            return Unscored(f"target {shown(str(case.targets[0]), 80)!r} does not hold exactly one number")
         found = self._extract(response.text)
         if isinstance(found, str):
             return Scored(0.0, detail={"extracted": None, "reason": found})
         written, value = found
-        readable = False
-        for target in case.targets:
-            wanted = _target(target, self.percent)
-            if wanted is not None:
-                readable = True
-                if value == wanted or (not self._exact and self._near(value, wanted)):
-                    return RIGHT
-        if not readable:
-            return Unscored(f"target {shown(str(case.targets[0]), 80)!r} does not hold exactly one number")
+        if any(value == number or (not self._exact and self._near(value, number)) for number in wanted):
+            return RIGHT
         return Scored(0.0, detail={"extracted": shown(written)})
 
     def _extract(self, text: str) -> tuple[str, Number] | str:
