@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from evalharness.analysis.compare import Levels, MetricKey, compare_runs
-from evalharness.analysis.looks import Schedule, run_at, suite_at
+from evalharness.analysis.looks import Schedule, critical_cases, run_at, suite_at
 from evalharness.core.cases import Slice
 from evalharness.core.comparisons import Comparison, Looks, MetricComparison, Stopped
 from evalharness.core.estimates import PairedEstimate
@@ -82,7 +82,8 @@ class LookSequence:
         look = self._schedule.looks[number - 1]
         most = self._schedule.looks[-1].cases
         routine = self._schedule.looks[max(self._schedule.routine, number) - 1]
-        spared = sum(len(routine.cases[name] - look.cases[name]) for name in look.cases)
+        guarded = critical_cases(self._suite)  # asked at every look, in the sample or not
+        spared = sum(len(routine.cases[name] - look.cases[name] - guarded[name]) for name in look.cases)
         return Looks(
             number=number,
             planned=len(self._schedule.looks),
@@ -98,10 +99,8 @@ class LookSequence:
         """One look by itself, at that look's levels. Computed once for the same answers."""
         look = self._schedule.looks[number - 1]
         sample = suite_at(self._suite, look.cases)
-        kept = {
-            g.name: look.cases[g.name] | {case.id for case in g.cases if case.critical}
-            for g in self._suite.golden_sets
-        }
+        guarded = critical_cases(self._suite)
+        kept = {name: cases | guarded[name] for name, cases in look.cases.items()}
         # Answers that only a later look asked for do not belong to this one.
         own = (None, None) if look.repeats is not None else self._schedule.repeats
         left, right = run_at(baseline, kept, own[0]), run_at(candidate, kept, own[1])

@@ -18,6 +18,7 @@ from importlib.metadata import version as _installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from evalharness._canon import digest
 from evalharness.api.agreement import rater_agreement as rater_agreement
 from evalharness.api.planning import plan as plan
 from evalharness.api.planning import plan_json as plan_json
@@ -271,7 +272,8 @@ def rerender(
     """Render the reports of an earlier comparison again, from its stored runs and without a call.
 
     Raises:
-        StoreError: `folder` is not a report folder, or its runs are gone or were replaced. And as `compare`.
+        StoreError: `folder` is not a report folder, its runs are gone or were replaced, or the suite has another gate
+            or sampling by now. And as `compare`.
     """
     use = settings or Settings()
     manifest = read_report_manifest(Path(folder))
@@ -425,6 +427,10 @@ def _ask(
     from evalharness.api.comparing import Question, Taken, answer
 
     chosen = choose_suite([left.suite_path, right.suite_path], suite, use.surroundings)
+    if again is not None and again["rules"] != _rules(chosen):
+        raise StoreError(
+            f"{chosen.path}: its gate or sampling are not those that this report was made under; run compare again"
+        )
     question = Question(
         suite=chosen,
         baseline=left,
@@ -444,6 +450,11 @@ def _ask(
     return answer(question, use.surroundings), chosen
 
 
+def _rules(suite: Suite) -> str:
+    """A digest of what a suite decides by. Its own digest covers what makes two runs comparable, and that alone."""
+    return digest([repr(suite.gate), repr(suite.sampling)])
+
+
 def _written(found: Answer, suite: Suite, folder: Path, use: Settings, today: str) -> Mapping[str, Path]:
     """Write the reports and their manifest; returns the reports by file name."""
     written = render(found.verdict, folder)
@@ -454,6 +465,7 @@ def _written(found: Answer, suite: Suite, folder: Path, use: Settings, today: st
         candidate=found.candidate,
         anchor=found.anchor,
         suite=use.paths.show(Path(suite.path)),
+        rules=_rules(suite),
         seed=use.seed,
         today=today,
         critical=use.paths.show(found.critical) if found.critical is not None else None,

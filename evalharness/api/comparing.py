@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -15,8 +15,7 @@ from evalharness.analysis.confirm import CONFIRM_REPEATS, confirm, critical_subs
 from evalharness.analysis.drift import check_anchor
 from evalharness.analysis.looks import Look, Schedule, critical_cases, schedule, suite_at
 from evalharness.analysis.sequential import LookSequence
-from evalharness.core.candidates import Candidate
-from evalharness.core.comparisons import Comparison
+from evalharness.core.comparisons import Comparison, CriticalFailure
 from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
 from evalharness.core.suites import Sampling, Suite
@@ -103,7 +102,7 @@ def answer(question: Question, around: Surroundings) -> Answer:
         today=question.today,
         warnings=suite_warnings(suite),
     )
-    comparison, again = _confirmed(question, comparison, candidate, scorers, around)
+    comparison, again = _Critical(question, scorers, around).confirmed(comparison, candidate)
     comparison = sides.beside(comparison, None, scorers)
     return sides.answer(decide(comparison, suite.gate), again, None)
 
@@ -126,10 +125,11 @@ def _in_looks(
         today=question.today,
         warnings=suite_warnings(suite),
     )
+    critical = _Critical(question, scorers, around)
     for look in _looks(question, plan):
         baseline, candidate = sides.obtain(look)
         comparison = sequence.at(look.number, baseline, candidate)
-        comparison, again = _confirmed(question, comparison, candidate, scorers, around)
+        comparison, again = critical.confirmed(comparison, candidate)
         stopped = settled(decide(comparison, suite.gate))
         if stopped is not None or comparison.problems:
             break
@@ -263,7 +263,7 @@ class _Sides:
             self._around,
             asked=asked,
             repeats=repeats,
-            continuing=before is not None and repeats is None,
+            known=before,
         )
         self._found[place] = run
         # read at once: the other side may be stored in the same folder
@@ -271,30 +271,34 @@ class _Sides:
         return run
 
 
-def _confirmed(
-    question: Question,
-    comparison: Comparison,
-    candidate: Run,
-    scorers: Mapping[str, Scorer],
-    around: Surroundings,
-) -> tuple[Comparison, Path | None]:
-    """The comparison with the critical failures that stand, and the run that asked them again."""
-    if not comparison.critical or candidate.repeats > 1:
-        return comparison, None
-    again = question.confirming or _ask_critical_again(
-        comparison, question.suite, question.candidate.model, around
-    )
-    if again is None:
-        return comparison, None
-    standing, recovered = confirm(question.suite, comparison.critical, load_run(again), scorers)
-    return replace(comparison, critical=standing, warnings=(*recovered, *comparison.warnings)), again
+class _Critical:
+    """Asks critical cases that failed again: each once in a comparison, however many looks it takes."""
 
+    def __init__(self, question: Question, scorers: Mapping[str, Scorer], around: Surroundings) -> None:
+        self._question = question
+        self._scorers = scorers
+        self._around = around
+        self._asked: frozenset[str] = frozenset()
+        self._found: Path | None = question.confirming
 
-def _ask_critical_again(
-    comparison: Comparison, suite: Suite, candidate: Candidate | None, around: Surroundings
-) -> Path | None:
-    """More answers of a candidate that can still be asked to the critical cases it failed once; None: it cannot."""
-    if candidate is None or around.registry.load("providers", candidate.provider).recorded:
-        return None
-    again = replace(candidate, name=f"{candidate.name}-critical", repeats=CONFIRM_REPEATS)
-    return collect(critical_subset(suite, comparison.critical), again, around.registry, around.how)[1]
+    def confirmed(self, comparison: Comparison, candidate: Run) -> tuple[Comparison, Path | None]:
+        """The comparison with the critical failures that stand, and the run that asked them again."""
+        failures = comparison.critical
+        if not failures or candidate.repeats > 1:
+            return comparison, None
+        failed = frozenset(failure.key for failure in failures)
+        if self._question.confirming is None and not failed <= self._asked:
+            self._asked, self._found = failed, self._ask(failures)
+        if self._found is None:
+            return comparison, None
+        standing, recovered = confirm(self._question.suite, failures, load_run(self._found), self._scorers)
+        warnings = (*recovered, *comparison.warnings)
+        return replace(comparison, critical=standing, warnings=warnings), self._found
+
+    def _ask(self, failures: Sequence[CriticalFailure]) -> Path | None:
+        """More answers of a candidate that can still be asked; None: it cannot."""
+        model, around = self._question.candidate.model, self._around
+        if model is None or around.registry.load("providers", model.provider).recorded:
+            return None
+        again = replace(model, name=f"{model.name}-critical", repeats=CONFIRM_REPEATS)
+        return collect(critical_subset(self._question.suite, failures), again, around.registry, around.how)[1]

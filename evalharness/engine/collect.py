@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import platform
 import sys
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
@@ -76,7 +76,7 @@ def collect(
     how: Collecting,
     *,
     asked: Asked | None = None,
-    continuing: bool = False,
+    known: Run | None = None,
 ) -> tuple[Run, Path]:
     """Answer and score a suite with one candidate, and store the run.
 
@@ -89,7 +89,8 @@ def collect(
         registry: where its provider is found.
         how: store, seed and the like.
         asked: the cases to ask of each golden set, None for all. Answers to others that are stored stay in the run.
-        continuing: the stored answers of this plan were collected a moment ago and count whatever `how.fresh` says.
+        known: the same candidate's run of a moment ago, for fewer cases or repeats. Its answers count whatever
+            `how.fresh` says and the provider is, and what they took is part of what this run took.
 
     Returns:
         The run and its folder.
@@ -116,10 +117,12 @@ def collect(
     with locked(folder, lambda: how.progress.note(f"waiting for another process on {folder}")):
         facts: dict[str, Any] = {"calls": 0}
         if not provider.recorded:
-            facts = _ask_open(plan, candidate, provider, how, folder, attempts, asked, continuing)
+            facts = _ask_open(plan, candidate, provider, how, folder, attempts, asked, known)
         made_calls = bool(facts["calls"])
-        if continuing or (provider.cacheable and not how.fresh):
-            facts = _summed(_facts_of_part(folder, plan), facts)
+        if known is not None:
+            facts = _summed(known.manifest["facts"], facts, (*_SPENT, "resumed", "cached"))
+        elif provider.cacheable and not how.fresh:
+            facts = _summed(_facts_of_part(folder, plan), facts, _SPENT)
         run = _assemble(suite, candidate, provider, plan, attempts, facts, warnings, registry, how)
         _store(folder, run, made_calls=made_calls)
     return run, folder
@@ -213,21 +216,24 @@ def _ask_open(
     folder: Path,
     attempts: dict[FullKey, Attempt],
     asked: Asked | None,
-    continuing: bool,
+    known: Run | None,
 ) -> dict[str, Any]:
     """Fill `attempts`: from what is stored, from the cache, and by asking for the rest.
 
     Returns:
         Facts for the manifest.
     """
-    if how.fresh and not continuing:
+    if how.fresh:
         drop_journal(folder)  # the finished run stays until there is a new one
     journaled = read_journal(folder / JOURNAL, plan.digest)
     # a run that was to use nothing stored stays so when it is resumed
     fresh = how.fresh or (journaled.fresh and bool(journaled.attempts))
-    usable = continuing or (provider.cacheable and not fresh)
-    attempts.update(stored_attempts(folder, plan, journaled, finished=usable))
-    resumed = len(attempts)
+    usable = provider.cacheable and not fresh
+    attempts.update(stored_attempts(folder, plan, journaled, finished=usable, asked=asked))
+    before = _answers_of(known, plan)
+    resumed = sum(isinstance(a.outcome, Response) for key, a in attempts.items() if key not in before)
+    attempts.update(before)
+    stored = len(attempts)
     cache: ResponseCache | None = None
     writer: CacheWriter | None = None
     try:
@@ -241,12 +247,15 @@ def _ask_open(
             _remember(journaled, attempts, writer)
             if not fresh:
                 open_requests = _from_cache(open_requests, cache, keys, attempts)
-        facts: dict[str, Any] = {"calls": 0, "resumed": resumed, "cached": len(attempts) - resumed}
+        facts: dict[str, Any] = {"calls": 0, "resumed": resumed, "cached": len(attempts) - stored}
         if open_requests:
             if resumed:
                 how.progress.note(f"{candidate.name}: {resumed} answers kept from an earlier run")
             journal = Journal(folder / JOURNAL, plan=plan.digest, fresh=fresh)
             with contextlib.closing(journal):
+                if not usable:  # a resumed run reads the journal alone, and must find these there
+                    for attempt in before.values():
+                        journal.append(attempt)
                 facts |= run_sync(
                     _call(
                         open_requests, len(wanted), attempts, candidate, provider, how, plan, journal, writer
@@ -283,7 +292,7 @@ async def _call(
             sink,
             how.progress.note,
             _rng(how, plan),
-            answered_before=len(attempts),
+            answered_before=sum(isinstance(a.outcome, Response) for a in attempts.values()),
         )
         spent = execution.spending
         # what this run paid for before counts towards its caps; what the cache gave does not
@@ -317,22 +326,42 @@ async def _close(provider: Provider, how: Collecting) -> None:
 
 
 def stored_attempts(
-    folder: Path, plan: Plan, journaled: Recovered, *, finished: bool
+    folder: Path, plan: Plan, journaled: Recovered, *, finished: bool, asked: Asked | None = None
 ) -> dict[FullKey, Attempt]:
-    """Responses an earlier run of the same plan left: its finished attempts and its journal. Failures are not answers.
+    """Responses an earlier run of the same plan left: its finished attempts and its journal.
+
+    Failures are not answers: what is `asked` now (None: everything) is asked again. Those of other cases stay, so that
+    a whole run remains one.
 
     `finished` False: only the journal counts. So it is for a provider that cannot be cached, whose finished runs are
     made anew and whose unfinished ones are resumed, and for a run that was to use nothing stored.
     """
     found = _finished(folder, plan, bool(journaled.attempts)) if finished else []
     found += journaled.attempts
-    wanted = {key_of(r) for r in plan.requests}
+    planned = {key_of(r) for r in plan.requests}
+    elsewhere = planned - {key_of(r) for r in _wanted(plan, asked)}
     kept: dict[FullKey, Attempt] = {}
     for attempt in found:
         key = (attempt.golden_set, attempt.case_id, attempt.repeat)
-        if key in wanted and isinstance(attempt.outcome, Response):
-            kept[key] = attempt
+        if isinstance(attempt.outcome, Response):
+            if key in planned:
+                kept[key] = attempt
+        elif key in elsewhere:
+            kept.setdefault(key, attempt)
     return kept
+
+
+def _answers_of(run: Run | None, plan: Plan) -> dict[FullKey, Attempt]:
+    """The responses of a run that this plan asks for too."""
+    if run is None:
+        return {}
+    wanted = {key_of(r) for r in plan.requests}
+    return {
+        (name, *key): attempt
+        for name, group in run.attempts.items()
+        for key, attempt in group.items()
+        if (name, *key) in wanted and isinstance(attempt.outcome, Response)
+    }
 
 
 def _finished(folder: Path, plan: Plan, interrupted: bool) -> list[Attempt]:
@@ -371,9 +400,9 @@ def _facts_of_part(folder: Path, plan: Plan) -> Mapping[str, Any]:
     return manifest["facts"] if manifest["plan"] == plan.digest and manifest.get("unasked") else {}
 
 
-def _summed(earlier: Mapping[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
-    """Calls, tokens, time and money of this sitting and of those before it."""
-    for name in _SPENT:
+def _summed(earlier: Mapping[str, Any], facts: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The facts with these ones, such as calls, tokens, time and money, added to those of an earlier run."""
+    for name in names:
         before, now = earlier.get(name), facts.get(name)
         if before is not None or now is not None:
             facts[name] = round((before or 0) + (now or 0), 6)

@@ -49,7 +49,7 @@ class SideSource:
         *,
         asked: Asked | None = None,
         repeats: int | None = None,
-        continuing: bool = False,
+        known: Run | None = None,
     ) -> tuple[Run, Path]:
         """The run of this side on `suite`, and its folder.
 
@@ -58,7 +58,7 @@ class SideSource:
             surroundings: store, registry and the like.
             asked: the cases a candidate is asked, None for all. A stored run or a recording gives all it has.
             repeats: at least so many answers a case of a candidate that is asked; None: its own number.
-            continuing: this side was obtained a moment ago for fewer cases; those answers count.
+            known: the run of this side that was obtained a moment ago for fewer cases or repeats.
 
         Raises:
             ProviderError, StoreError, UsageError: as `collect` and `load_run` do.
@@ -67,9 +67,7 @@ class SideSource:
             model = self.model
             if repeats is not None and not self.fixed(surroundings.registry):
                 model = replace(model, repeats=max(repeats, model.repeats or 1))
-            return collect(
-                suite, model, surroundings.registry, surroundings.how, asked=asked, continuing=continuing
-            )
+            return collect(suite, model, surroundings.registry, surroundings.how, asked=asked, known=known)
         assert self.folder is not None
         return _as_scored_by(suite, self.folder, surroundings.registry), self.folder
 

@@ -76,6 +76,7 @@ def write_report_manifest(
     candidate: Mapping[str, Any],
     anchor: Mapping[str, Any] | None,
     suite: str,
+    rules: str,
     seed: int,
     today: str,
     critical: str | None,
@@ -83,8 +84,8 @@ def write_report_manifest(
 ) -> None:
     """Write manifest.json.
 
-    `baseline`, `candidate` and `anchor` are from `about_run`; the rest are paths, the seed, the day that waivers were
-    judged on, and which looks were taken: what it takes to come to the same verdict again.
+    `baseline`, `candidate` and `anchor` are from `about_run`; the rest are paths, a digest of the rules, the seed, the
+    day that waivers were judged on, and which looks were taken: what it takes to come to the same verdict again.
 
     Raises:
         StoreError: it cannot be written.
@@ -98,6 +99,7 @@ def write_report_manifest(
             "candidate": candidate,
             "anchor": anchor,
             "suite": suite,
+            "rules": rules,
             "seed": seed,
             "today": today,
             "critical": critical,
@@ -124,6 +126,7 @@ def read_report_manifest(directory: Path) -> dict[str, Any]:
         and manifest.get("kind") == "comparison"
         and all(isinstance(s, dict) and isinstance(s.get("folder"), str) and s.get("run_id") for s in sides)
         and isinstance(manifest.get("suite"), str)
+        and isinstance(manifest.get("rules"), str)
         and type(seed := manifest.get("seed")) is int
         and seed >= 0
         and isinstance(manifest.get("critical"), str | None)

@@ -212,3 +212,129 @@ def test_an_interrupted_look_resumes(project: Project, model_server: ModelServer
     live(project, model_server, wrong=spread(100))
     project.compare(check=1)
     assert model_server.counters()["requests"] == 100
+
+
+PROGRAM = """
+from pathlib import Path
+
+LOG = Path(__file__).with_name("asked.log")
+WRONG = {wrong}
+
+
+def reply(request):
+    case = request["id"]
+    with LOG.open("a") as log:
+        log.write(case + "\\n")
+    first = LOG.read_text().split().count(case) == 1
+    return "wrong" if case in WRONG and (first or WRONG[case] == "always") else "t" + case[1:]
+"""
+
+
+def own_code(project: Project, wrong: dict[int, str], more: str = "") -> None:
+    """A candidate in Python that answers these cases wrong, "once" or "always", and logs what it is asked."""
+    project.write("bot.py", PROGRAM.replace("{wrong}", repr({f"q{i}": when for i, when in wrong.items()})))
+    project.write(
+        "cand.yaml", f"name: cand\nsuite: ./suite.yaml\nprovider: python\ntarget: bot:reply\n{more}"
+    )
+
+
+def asked(project: Project) -> list[str]:
+    return (project.root / "asked.log").read_text().split()
+
+
+def candidate_facts(project: Project) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((project.root / "out" / "manifest.json").read_text())
+    facts: dict[str, Any] = found["candidate"]["facts"]
+    return facts
+
+
+def test_repeats_add_to_the_answers_of_the_looks_before(
+    project: Project, model_server: ModelServerHandle
+) -> None:
+    """Asking anew would be a second draw of the same looks, and another chance for the verdict."""
+    sampled(project, "{initial: 200, max: 400, looks: 2, max_repeats: 3}", fixed=9)
+    own_code(project, dict.fromkeys(spread(18), "always"))
+    project.process("compare", "base.yaml", "cand.yaml", "--out", "out", "--extend")
+    assert len(asked(project)) == candidate_facts(project)["calls"] == 3 * N
+    live(project, model_server, wrong=spread(18), more="decoding: {seed: 1}\n")
+    project.compare("--fresh", "--extend")
+    assert model_server.counters()["requests"] == candidate_facts(project)["calls"] == 3 * N
+
+
+def test_the_facts_of_looks_in_one_sitting_are_those_of_one_run(
+    project: Project, model_server: ModelServerHandle
+) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}", fixed=9)
+    live(project, model_server, wrong=spread(18))
+    done, _ = project.compare(check=3)
+    facts = candidate_facts(project)
+    assert (facts["calls"], facts["resumed"], facts["cached"]) == (N, 0, 0)
+    assert "from an earlier run" not in done.err
+
+
+def test_a_failed_critical_case_is_asked_again_once_over_all_looks(project: Project) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}", fixed=9, cases=lambda i: {"critical": i == 0})
+    own_code(project, dict.fromkeys(spread(18), "always") | {0: "once"})
+    done = project.process("compare", "base.yaml", "cand.yaml", "--out", "out", check=3)
+    assert "look 4 of 4" in done.out and "recovered on repeats" in done.out
+    assert asked(project).count("q0") == 1 + 3
+
+
+@pytest.mark.parametrize("fresh", [["--fresh"], []])
+def test_what_a_killed_comparison_asked_before_its_last_look_counts(
+    project: Project, model_server: ModelServerHandle, fresh: list[str]
+) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}", fixed=9)
+    live(project, model_server, wrong=spread(18), more="limits: {max_tokens_total: 3000, concurrency: 1}\n")
+    project.run("compare", "base.yaml", "cand.yaml", "--out", "out", *fresh, check=5)
+    assert 100 < model_server.counters()["requests"] < 200
+    live(project, model_server, wrong=spread(18))
+    project.compare(check=3)
+    assert model_server.counters()["requests"] == N
+
+
+def test_answers_to_critical_cases_outside_the_sample_are_not_called_saved(project: Project) -> None:
+    sampled(
+        project,
+        "{initial: 100, max: 400, looks: 4}",
+        regressed=100,
+        cases=lambda i: {"critical": i % 40 == 1},
+    )
+    _, found = project.compare(check=1)
+    planned = found["coverage"]["candidate"]["planned"]
+    assert planned > 100
+    assert found["looks"]["answers_saved"]["candidate"] == N - planned
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("sampling: {initial: 100, max: 400, looks: 4}", "sampling: {initial: 200, max: 400, looks: 2}"),
+        ("sampling: {initial: 100, max: 400, looks: 4}", ""),
+        ("max_drop: 2pp", "max_drop: 20pp"),
+    ],
+)
+def test_a_report_is_not_rendered_again_under_other_rules(project: Project, old: str, new: str) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}", regressed=18, fixed=9, gate="{max_drop: 2pp}")
+    project.compare(check=3)
+    before = (project.root / "suite.yaml").read_text()
+    assert old in before
+    project.write("suite.yaml", before.replace(old, new))
+    done = project.run("report", "out", "--out", "again", check=2)
+    assert "run compare again" in done.err and "suite.yaml" in done.err
+    project.write("suite.yaml", before)
+    project.run("report", "out", "--out", "again", check=3)
+
+
+def test_a_whole_run_stays_whole_where_a_look_asks_some_of_its_failures_again(
+    project: Project, model_server: ModelServerHandle
+) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4}", regressed=150)
+    live(project, model_server, wrong=set(), name="base", more="limits: {max_retries: 0, concurrency: 1}\n")
+    flaky = (project.root / "base.yaml").read_text().replace("lookup", "'lookup?every=150&code=400'")
+    project.write("base.yaml", flaky)
+    whole = json.loads(project.run("run", "base.yaml", "--json", check=0).out)
+    assert (whole["coverage"]["failed"], whole["unasked"]) == (2, 0)
+    project.compare(check=1)
+    after = json.loads((project.root / whole["folder"] / "manifest.json").read_text())
+    assert (after["coverage"]["planned"], after["unasked"]) == (N, 0)
