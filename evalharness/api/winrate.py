@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
-from evalharness.core.attempts import Failure
-from evalharness.core.candidates import Candidate
-from evalharness.core.cases import Case
+from evalharness.api.answers import Answers, key_of, read_answers
 from evalharness.core.judges import Measured
-from evalharness.core.protocols import Request
-from evalharness.core.runs import Run
-from evalharness.errors import CallError, UsageError
+from evalharness.errors import UsageError
 from evalharness.report.text import one_line
 
 if TYPE_CHECKING:
@@ -185,11 +181,11 @@ def judge_win_rate(
     controlled = correlation = NotEstimated("no_cases", "the answers' texts are not given")
     without = None
     if baseline is not None and candidate is not None:
-        answers: dict[Side, _Answers] = {
-            "baseline": _read_answers(baseline, rows, use),
-            "candidate": _read_answers(candidate, rows, use),
+        answers: dict[Side, Answers] = {
+            "baseline": read_answers(baseline, rows, use),
+            "candidate": read_answers(candidate, rows, use),
         }
-        check_texts(rows, lambda row, side: answers[side].texts.get(_key(row)), shown)
+        check_texts(rows, lambda row, side: answers[side].texts.get(key_of(row)), shown)
         longer = np.array(
             [answers["candidate"].length(pair.row) - answers["baseline"].length(pair.row) for pair in pairs]
         )
@@ -219,7 +215,7 @@ def judge_win_rate(
     )
 
 
-# --- pairs and answers ------------------------------------------------------------------------------------------------
+# --- pairs ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,100 +250,6 @@ def _pairs(rows: Sequence[RecordedVerdict]) -> list[_Pair]:
             )
         )
     return found
-
-
-_Key: TypeAlias = "tuple[str | None, str, int]"
-"""Golden set (None: any), case id, repeat."""
-
-
-def _key(row: RecordedVerdict) -> _Key:
-    return row.golden_set, row.id, row.repeat
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answers:
-    """The texts of one side that verdicts are on, and the ids of all cases that it answered."""
-
-    texts: Mapping[_Key, str]
-    answered: frozenset[str]
-
-    def length(self, row: RecordedVerdict) -> int:
-        """Characters of the answer that a verdict is on."""
-        return len(self.texts[_key(row)])
-
-
-def _read_answers(given: str | Path, rows: Sequence[RecordedVerdict], use: Settings) -> _Answers:
-    """From recorded outputs or a run folder. A call that failed, or an id of several golden sets, gives no text."""
-    from evalharness.api import load_run
-    from evalharness.engine.sides import finished_run
-
-    path = use.paths.argument(str(given))
-    keys = sorted({_key(row) for row in rows}, key=repr)
-    if path.is_dir():
-        return _of_run(load_run(finished_run(path)), keys)
-    return _of_recording(path, keys, use)
-
-
-def _of_run(run: Run, keys: Sequence[_Key]) -> _Answers:
-    texts = {
-        (attempt.golden_set, attempt.case_id, attempt.repeat): attempt.outcome.text
-        for group in run.attempts.values()
-        for attempt in group.values()
-        if not isinstance(attempt.outcome, Failure)
-    }
-    found: dict[_Key, str] = {}
-    for key in keys:
-        sets = run.attempts if key[0] is None else (key[0],)
-        here = [texts[name, *key[1:]] for name in sets if (name, *key[1:]) in texts]
-        if len(here) == 1:
-            found[key] = here[0]
-    return _Answers(texts=found, answered=frozenset(case_id for _, case_id, _ in texts))
-
-
-def _of_recording(path: Path, keys: Sequence[_Key], use: Settings) -> _Answers:
-    """Read through the provider of recordings, which knows the format."""
-    from evalharness.engine.collect import run_sync
-
-    provider: Any = use.registry.load("providers", "replay")
-    options = {"outputs": str(path)}
-    recording = provider(
-        Candidate(name=path.stem, provider="replay", model=None, digest="", options=options, path=str(path))
-    )
-
-    async def one(golden_set: str, case_id: str, repeat: int) -> str | None:
-        case = Case(id=case_id)
-        request = Request(golden_set=golden_set, case=case, repeat=repeat, messages=(), model=None)
-        try:
-            return str((await recording.complete(request, timeout_s=60.0)).text)
-        except CallError:
-            return None
-
-    async def any_set(case_id: str, repeat: int) -> list[str]:
-        # A row without a golden set answers for every set, so also for "", which none is called.
-        for sets in ([""], sorted(recording.golden_sets())):
-            texts = [await one(name, case_id, repeat) for name in sets]
-            found = [text for text in texts if text is not None]
-            if found:
-                return found
-        return []
-
-    async def read() -> _Answers:
-        await recording.open()
-        found: dict[_Key, str] = {}
-        for key in keys:
-            golden_set, case_id, repeat = key
-            if golden_set is None:
-                texts = await any_set(case_id, repeat)
-                text = texts[0] if len(texts) == 1 else None
-            else:
-                text = await one(golden_set, case_id, repeat)
-            if text is not None:
-                found[key] = text
-        answered = frozenset([case_id for case_id in sorted(recording.ids()) if await any_set(case_id, 0)])
-        await recording.close()
-        return _Answers(texts=found, answered=answered)
-
-    return run_sync(read())
 
 
 # --- figures and sentences --------------------------------------------------------------------------------------------
