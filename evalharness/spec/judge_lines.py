@@ -42,25 +42,29 @@ def read_labels(path: Path, shown: str, mode: Mode) -> tuple[tuple[Label, ...], 
 
 
 def read_examples(
-    path: Path, shown: str, mode: Mode, wrong_reply: Callable[[Any], str | None]
+    path: Path, shown: str, mode: Mode, criteria: Sequence[str]
 ) -> tuple[tuple[Example, ...], list[Problem]]:
     """Worked examples in the order of the file, with everything wrong in it.
 
     Args:
         path: a JSONL file.
         shown: its name in messages.
-        mode: decides the keys.
-        wrong_reply: what is wrong with a reply, None when nothing is.
+        mode: decides the keys, and with the criteria's ids the shape of a reply.
+        criteria: their ids.
     """
+    one = {"rationale": str, "met": bool}
+    shape: Mapping[Mode, Any] = {
+        "pairwise": {"rationale": str, "winner": ("A", "B", "TIE")},
+        "pointwise": {"criteria": dict.fromkeys(criteria, one)},
+        "claims": {"claims": [{"claim": str, "rationale": str, "supported": bool}]},
+    }
 
     def take(number: int, line: Any) -> Example:
         texts = ("input", *TEXTS[mode])
         _check_texts(line, "an example", texts, (*texts, "reply", "note"))
         if "reply" not in line:
             raise BadLine("the key 'reply' is missing", "show the reply the judge should give")
-        problem = wrong_reply(line["reply"])
-        if problem is not None:
-            raise BadLine(f"reply: {problem}")
+        _check_shape(line["reply"], shape[mode], "reply")
         return Example(
             input=line["input"],
             answers=tuple(line[name] for name in TEXTS[mode]),
@@ -68,6 +72,32 @@ def read_examples(
         )
 
     return _read(path, shown, take)
+
+
+def _check_shape(value: Any, shape: Any, where: str) -> None:
+    """Hold a reply against a shape: a type, a tuple of texts, a mapping with just these keys, a list of one shape."""
+    if isinstance(shape, dict):
+        if type(value) is not dict:
+            raise BadLine(f"{where} must be an object, not {describe(value)}")
+        for name in value:
+            if name not in shape:
+                raise BadLine(
+                    f"{where} has the unknown key {name!r}", did_you_mean(name, shape.keys() - value.keys())
+                )
+        for name, inner in shape.items():
+            if name not in value:
+                raise BadLine(f"{where} lacks {name!r}", f"it holds {', '.join(shape)}")
+            _check_shape(value[name], inner, f"{where}.{name}")
+    elif isinstance(shape, list):
+        if type(value) is not list:
+            raise BadLine(f"{where} must be a list, not {describe(value)}")
+        for index, item in enumerate(value):
+            _check_shape(item, shape[0], f"{where}[{index}]")
+    elif isinstance(shape, tuple):
+        if value not in shape:
+            raise BadLine(f"{where} must be one of {', '.join(shape)}")
+    elif type(value) is not shape:
+        raise BadLine(f"{where} must be {'text' if shape is str else 'true or false'}, not {describe(value)}")
 
 
 def _read(

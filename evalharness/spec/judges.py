@@ -28,7 +28,7 @@ from evalharness.spec.checking import check
 from evalharness.spec.judge_lines import TEXTS, read_examples, read_labels
 from evalharness.spec.models import JudgeFile
 from evalharness.spec.prompts import template_problems
-from evalharness.spec.reader import Document, Loc, describe, read_yaml
+from evalharness.spec.reader import Document, Loc, read_yaml
 from evalharness.templates import environment
 
 JUDGE: Final = "judge.yaml"
@@ -72,6 +72,7 @@ def _load(path: Path, paths: PathPolicy, registry: Registry, *, member: bool) ->
     model = check(JudgeFile, document)
     if member and "panel" in document.data:
         document.add(("panel",), "a panel cannot be a member of a panel", "name its members instead")
+        document.finish()  # before its own members are followed, who may be the panel we come from
     if model is None:
         check_provider(document, document.data, registry, _TAKES, _NEEDS)
         _check_anyway(document, paths)
@@ -100,7 +101,8 @@ class _Files:
         self.mode = mode
         self.paths = paths
 
-    def prompt(self, written: Any, *, needed: bool) -> str:
+    def prompt(self, written: Any, *, needed: bool, also: tuple[str, ...] = ()) -> str:
+        """The template. `also`: what it must show beside the texts."""
         text = self.default(written, "./prompt.md", needed=needed)
         if text is None:
             return ""
@@ -108,7 +110,7 @@ class _Files:
         if found is None:
             return ""
         body, shown, first = found
-        wrong = list(template_problems(body, _SEES | set(TEXTS[self.mode]))) or _hidden(body, self.mode)
+        wrong = list(template_problems(body, _SEES | set(TEXTS[self.mode]))) or _hidden(body, self.mode, also)
         for line, message, hint in wrong:
             self.document.problems.append(Problem(message, shown, first + line - 1, hint=hint))
         return body
@@ -126,7 +128,9 @@ class _Files:
         found = self.file("examples", written)
         if found is None:
             return ()
-        examples, problems = read_examples(found, self.paths.show(found), self.mode, _wrong_reply)
+        examples, problems = read_examples(
+            found, self.paths.show(found), self.mode, [item.id for item in criteria]
+        )
         self.document.problems += problems
         return examples
 
@@ -168,7 +172,9 @@ class _One(_Files):
         check_price(document, model)
         criteria = self.criteria()
         rubric = self.rubric()
-        prompt = self.prompt(model.prompt, needed=not self.recorded)
+        given = (("criteria", criteria), ("rubric", rubric))
+        also = () if self.recorded else tuple(name for name, value in given if value)
+        prompt = self.prompt(model.prompt, needed=not self.recorded, also=also)
         examples = self.examples(model.examples, criteria)
         labels = self.labels(model.calibration)
         verdicts = self.file("verdicts", model.verdicts)
@@ -370,7 +376,7 @@ class _Panel(_Files):
             yield member
 
 
-def _hidden(text: str, mode: Mode) -> list[tuple[int, str, str]]:
+def _hidden(text: str, mode: Mode, also: tuple[str, ...]) -> list[tuple[int, str, str]]:
     """What a sound template keeps from the judge, as (line from 1, message, hint)."""
     from jinja2 import nodes
     from jinja2.meta import find_undeclared_variables
@@ -379,20 +385,16 @@ def _hidden(text: str, mode: Mode) -> list[tuple[int, str, str]]:
     shown = find_undeclared_variables(tree)
     wrong = [
         (1, f"the prompt of a {mode} judge never shows {name!r}", f"write {{{{ {name} }}}} where it belongs")
-        for name in _MUST_SHOW[mode]
+        for name in (*_MUST_SHOW[mode], *also)
         if name not in shown
     ]
     for node in tree.find_all((nodes.Getattr, nodes.Getitem, nodes.Filter)):
         of = getattr(node, "node", None)
-        if isinstance(of, nodes.Name) and of.name in TEXTS[mode]:
+        if isinstance(of, nodes.Name) and of.name in ("input", *TEXTS[mode]):
             message = f"template: {of.name!r} is shown as it is; no part of it is taken and nothing changed"
             hint = f"write {{{{ {of.name} }}}}; max_chars says where a long answer is cut"
             wrong.append((node.lineno, message, hint))
     return wrong
-
-
-def _wrong_reply(reply: Any) -> str | None:
-    return None if type(reply) is dict else f"must be an object, not {describe(reply)}"
 
 
 def _where(loc: Loc) -> str:
