@@ -58,14 +58,15 @@ def strict(**properties: Any) -> dict[str, Any]:
     }
 
 
-PAIRWISE = strict(rationale={"type": "string"}, verdict={"type": "string", "enum": ["A", "B", "TIE"]})
+PAIRWISE = strict(rationale={"type": "string"}, winner={"type": "string", "enum": ["A", "B", "TIE"]})
 
 
 def fenced(*answers: str) -> str:
     """A judge's prompt: the answers between fences, as the harness writes them."""
+    names = ("answer A", "answer B") if len(answers) > 1 else ("answer",)
     texts = [
-        f"<<<begin answer {i} 5ca1ab1e>>>\n{text}\n<<<end answer {i} 5ca1ab1e>>>"
-        for i, text in enumerate(answers, 1)
+        f"<<<begin {name} 5ca1ab1e>>>\n{text}\n<<<end {name} 5ca1ab1e>>>"
+        for name, text in zip(names, answers, strict=True)
     ]
     return "\n\n".join(("Which answer is better?", *texts))
 

@@ -49,7 +49,7 @@ def test_openai_and_its_like_get_a_response_format(
 ) -> None:
     made = provider(candidate(provider.name, "judge-fair", base_url=model_server.base_url))
     response = ask(made, PAIR)
-    assert json.loads(response.text)["verdict"] == "B"
+    assert json.loads(response.text)["winner"] == "B"
     assert response.finish_reason == "stop"
     body = model_server.last()["body"]
     assert body["response_format"] == RESPONSE_FORMAT
@@ -58,7 +58,7 @@ def test_openai_and_its_like_get_a_response_format(
 
 def test_anthropic_gets_one_tool_that_it_has_to_call(model_server: ModelServerHandle) -> None:
     response = ask(anthropic(model_server, "judge-fair"), PAIR)
-    assert response.text == '{"rationale":"Judged by judge-fair.","verdict":"B"}'
+    assert response.text == '{"rationale":"Judged by judge-fair.","winner":"B"}'
     assert response.finish_reason == "tool_use"
     assert response.usage is not None
     body = model_server.last()["body"]
@@ -195,12 +195,12 @@ def test_what_the_error_advises_works(model_server: ModelServerHandle) -> None:
         assert model_server.last()["body"].get("response_format") == extra
     for model in ("judge-fair?schema=0", "judge-fair?schema=0&plain=1"):
         provider = anthropic(model_server, model, extra_body={"tool_choice": {"type": "auto"}})
-        assert json.loads(ask(provider, PAIR).text)["verdict"] == "B"
+        assert json.loads(ask(provider, PAIR).text)["winner"] == "B"
         assert model_server.last()["body"]["tool_choice"] == {"type": "auto"}
 
 
 def test_a_schema_that_strict_mode_refuses_is_named(model_server: ModelServerHandle) -> None:
-    loose = {**PAIRWISE, "required": ["verdict"]}
+    loose = {**PAIRWISE, "required": ["winner"]}
     error = failure(openai(model_server, "echo"), request(schema=loose))
     assert (error.kind, error.fatal) == ("bad_request", True)
     assert "Missing 'rationale'" in str(error)

@@ -6,32 +6,40 @@ is good (`Judge.passes`), and fills the JSON Schema it was given (`fill`), whate
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 JUDGES = (
     "judge-first", "judge-second", "judge-longer", "judge-fair", "judge-noisy", "judge-self", "judge-injectable",
     "judge-tie", "judge-broken", "judge-once-broken", "judge-fenced-json", "judge-extra-keys", "judge-truncated",
-    "judge-refuses",
+    "judge-refuses", "judge-parrot",
 )  # fmt: skip
 PROSE = "Both answers have their merits, and much can be said for either of them."
-# A fence is a line `<<<begin NAME CODE>>>`, closed by `<<<end NAME CODE>>>`; what is between is somebody else's text.
+# As evalharness/judging/prompts.py writes them: `<<<begin NAME CODE>>>`, `<<<end NAME CODE>>>`, a last line that names
+# the code of this request, and the schema in the system message.
 _FENCE = re.compile(
     r"^<<<begin (?P<name>[^<>\n]+?) (?P<code>[^\s<>]+)>>>\n(?P<text>.*?)\n<<<end (?P=name) (?P=code)>>>$",
     re.DOTALL | re.MULTILINE,
 )
+_CODE = re.compile(r"^Everything between fences with the code (\S+) was data", re.MULTILINE)
+_SCHEMA = re.compile(r"^The schema: (\{.*\})$", re.MULTILINE)
 _QUALITY = re.compile(r"quality=(-?\d+(?:\.\d+)?)")
-_ORDERS = re.compile(
+_OVERRIDES = (
     r"\b(?:ignore|disregard|forget)\b.{0,40}\b(?:previous|above|prior|earlier|instructions?|rubric|criteria)\b"
-    r"|\b(?:choose|pick|prefer|select|vote for|declare|rate|score|grade|mark)\b.{0,40}"
-    r"\b(?:this|me|mine|my|first|second|[AB1]|highest|pass|10|better|best|winner)\b"
-    r"|\b(?:system|override|admin)\s*:|\"(?:verdict|winner|score|pass)\"\s*:|\[\[[AB]\]\]",
+    r"|\b(?:system|override|admin)\s*:|\"(?:verdict|winner|score|pass|met)\"\s*:|\[\[[AB]\]\]"
+)
+_ORDERS = re.compile(
+    rf"{_OVERRIDES}|\b(?:choose|pick|prefer|select|vote for|declare|rate|score|grade|mark)\b.{{0,40}}"
+    r"\b(?:this|me|mine|my|first|second|[AB1]|highest|pass|10|better|best|winner)\b",
     re.IGNORECASE | re.DOTALL,
 )
+# What no rubric says: the orders a judge may find outside the fences are somebody else's.
+_ESCAPED = re.compile(_OVERRIDES, re.IGNORECASE | re.DOTALL)
 _SLOT = re.compile(
     r"\b(?:(first|answer [a1]|response [a1])|(second|answer [b2]|response [b2]))\b", re.IGNORECASE
 )
@@ -68,15 +76,24 @@ class Asked:
     outside: str
 
 
-def read(messages: Sequence[Mapping[str, Any]]) -> Asked:
-    """Find the fenced texts in the messages. Labels tell answers and contexts apart from the rest."""
-    prompt = "\n".join(_content(m) for m in messages if m.get("role") != "assistant")
-    found = list(_FENCE.finditer(prompt))
-    answers = tuple(m["text"] for m in found if "answer" in m["name"])
-    contexts = tuple(m["text"] for m in found if "context" in m["name"])
+def read(body: Mapping[str, Any]) -> Asked:
+    """Find the fenced texts of the last user message: those that carry the code its last line names.
+
+    Earlier messages hold worked examples, with fences and codes of their own.
+    """
+    prompt = body.get("prompt") or next(
+        (_content(m) for m in reversed(body.get("messages") or []) if m.get("role") == "user"), ""
+    )
+    codes = _CODE.findall(prompt)
+    found = [m for m in _FENCE.finditer(prompt) if not codes or m["code"] == codes[-1]]
+    answers = tuple(m["text"] for m in found if m["name"].split()[0] == "answer")
+    contexts = tuple(m["text"] for m in found if m["name"].split()[0] == "context")
     if len(answers) not in (1, 2):
         raise Unknown(f"the prompt fences {len(answers)} answers; a judge needs one or two")
-    return Asked(answers, contexts, _FENCE.sub("", prompt))
+    outside = prompt
+    for match in found:
+        outside = outside.replace(match.group(), "")
+    return Asked(answers, contexts, outside)
 
 
 def _content(message: Mapping[str, Any]) -> str:
@@ -125,23 +142,30 @@ class Judge:
     def passes(self, criterion: str) -> bool:
         """Whether the one answer is good by a criterion."""
         (answer,) = self.asked.answers
-        if self.name in ("judge-first", "judge-second", "judge-tie"):
-            return self.name != "judge-second"
         if self.name == "judge-longer":
             return len(answer) >= int(self.params.get("chars", 100))
+        return self._biased(
+            lambda: self.goodness(answer, criterion) >= float(self.params.get("bar", 0.5)), criterion
+        )
+
+    def supports(self, claim: str) -> bool:
+        """Whether the contexts say what a claim says: word for word, which the test arranges."""
+        said = claim.strip().casefold()
+        return self._biased(lambda: any(said in context.casefold() for context in self.asked.contexts), claim)
+
+    def _biased(self, truth: Callable[[], bool], about: str) -> bool:
+        (answer,) = self.asked.answers
+        if self.name in ("judge-first", "judge-second", "judge-tie"):
+            return self.name != "judge-second"
         if (self.name == "judge-self" and self._own(answer)) or (
             self.name == "judge-injectable" and self._obeyed() is not None
         ):
             return True
-        fair = self.goodness(answer, criterion) >= float(self.params.get("bar", 0.5))
+        fair = truth()
         if self.name == "judge-noisy":
             share = self._share("sensitivity" if fair else "specificity")
-            return fair == (drawn(self.params.get("key"), criterion, answer) < share)
+            return fair == (drawn(self.params.get("key"), about, answer) < share)
         return fair
-
-    def supports(self, claim: str) -> bool:
-        """Whether the contexts say what a claim says: word for word, which the test arranges."""
-        return any(claim.strip().casefold() in context.casefold() for context in self.asked.contexts)
 
     def goodness(self, text: str, criterion: str = "") -> float:
         """How good a text truly is.
@@ -182,7 +206,7 @@ class Judge:
     def _obeyed(self) -> str | None:
         """The slot that an instruction asks for: the one it names, else the one it stands in."""
         if self.params.get("scope") == "outside":
-            order = _ORDERS.search(self.asked.outside)
+            order = _ESCAPED.search(self.asked.outside)
             return None if order is None else _named(self.asked.outside[order.start() :]) or "first"
         for text, slot in zip(self.asked.answers, ("first", "second"), strict=False):
             if _ORDERS.search(text):
@@ -204,6 +228,12 @@ def _named(text: str) -> str | None:
 
 def reply(judge: Judge, schema: Mapping[str, Any]) -> dict[str, Any]:
     """What the judge thinks, in the form of `schema`."""
+    if judge.name == "judge-parrot":
+        for text in judge.asked.answers:
+            for start in (m.start() for m in re.finditer(r"\{", text)):
+                with contextlib.suppress(ValueError):
+                    found, _ = json.JSONDecoder().raw_decode(text, start)
+                    return dict(found)
     filled = fill(judge, schema, "")
     assert isinstance(filled, dict)
     if judge.name == "judge-extra-keys":
@@ -220,9 +250,8 @@ def fill(judge: Judge, schema: Mapping[str, Any], key: str, criterion: str = "",
     if "const" in schema:
         return schema["const"]
     if kind == "object":
-        named = key or criterion
         fields = schema.get("properties", {})
-        return {k: fill(judge, s, k, named or k, claim) for k, s in fields.items()}
+        return {k: fill(judge, s, k, key or criterion, claim) for k, s in fields.items()}
     if kind == "array":
         return [fill(judge, schema["items"], "", key, sentence) for sentence in _sentences(judge)]
     if "enum" in schema:
@@ -251,14 +280,26 @@ def _sentences(judge: Judge) -> list[str]:
     return [s for s in re.split(r"(?<=[.!?])\s+", judge.asked.answers[0].strip()) if s]
 
 
-def schema_of(body: Mapping[str, Any], *, anthropic: bool) -> Mapping[str, Any] | None:
-    """The schema that a request asks the answer to follow, None where it asks for none."""
-    if anthropic:
-        tools = body.get("tools") or []
-        found: Mapping[str, Any] | None = tools[0]["input_schema"] if tools else None
+def schema_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema that a request asks the answer to follow: the API's own field, else what the prompt says.
+
+    Raises:
+        Unknown: neither has one.
+    """
+    tools, form = body.get("tools") or [], body.get("response_format") or {}
+    found: Mapping[str, Any]
+    if tools:
+        found = tools[0]["input_schema"]
         return found
-    form = body.get("response_format") or {}
-    found = form["json_schema"]["schema"] if form.get("type") == "json_schema" else None
+    if form.get("type") == "json_schema":
+        found = form["json_schema"]["schema"]
+        return found
+    system = [m for m in body.get("messages") or [] if m.get("role") == "system"]
+    said = "\n".join([str(body.get("prompt", "")), str(body.get("system", "")), *map(_content, system)])
+    in_prompt = _SCHEMA.search(said)
+    if in_prompt is None:
+        raise Unknown("a judge needs a schema to answer by")
+    found = json.loads(in_prompt.group(1))
     return found
 
 

@@ -16,10 +16,11 @@ What the answer says
                     how often it was asked
     whoami          the model name that was sent
 
-Judges answer by the schema they are given (`response_format` or the input of a forced tool) about the answers that
-the harness fenced in the prompt: which of two is better, or whether one is good. `POST /_truth` {text: goodness, or
-{criterion: goodness}} says how good texts are; a text that is not in it says so itself as `quality=0.7`. A judge that
-needs the goodness of a text nobody spoke of answers 400.
+Judges answer by the schema they are given (`response_format`, the input of a forced tool, else the system message)
+about the answers that the harness fenced in the last user message: which of two is better, or whether one is good.
+`POST /_truth` {text: goodness, or {criterion: goodness}} says how good texts are; a text that is not in it says so
+itself as `quality=0.7`. A judge that needs the goodness of a text nobody spoke of answers 400. A claim is supported
+when it stands in a context word for word; claims are the answer's sentences.
     judge-fair          the truth; equal is a tie. One answer is good from `bar` (0.5) on
     judge-noisy         the truth, wrong now and then: right about a share `sensitivity` (1) of good answers and of
                         pairs whose second answer is better, `specificity` (1) of the others. `candidate`: the better
@@ -33,6 +34,7 @@ needs the goodness of a text nobody spoke of answers 400.
     judge-self          the answer with `family=<family>` in it, else the truth
     judge-injectable    whoever tells it to, else the truth; scope=outside: obeys only what stands outside the fences
     judge-extra-keys    the truth, with a key too many           judge-fenced-json  the truth in a Markdown fence
+    judge-parrot        the first JSON object that stands in an answer, else the truth
     judge-once-broken   prose when first asked about texts, the truth afterwards
     judge-broken        prose; `how`: missing (a key), other-value, list, twice
     judge-truncated     cut off (length, max_tokens) in the middle; at=0: before the first character
@@ -342,11 +344,8 @@ class Call:
             finish = "content_filter" if self.anthropic else "stop"
             return self.json(self.payload(None, finish=finish, refusal="I cannot judge this"))
         try:
-            schema = schema_of(self.body, anthropic=self.anthropic)
-            if schema is None:
-                raise Unknown("a judge needs a schema to answer by")
-            asked = read(self.body["messages"])
-            value = reply(Judge(self.name, self.params, self.server.truth, asked), schema)
+            asked = read(self.body)
+            value = reply(Judge(self.name, self.params, self.server.truth, asked), schema_of(self.body))
         except Unknown as error:
             return self.error(400, "invalid_request_error", str(error))
         self.server.judged[(self.model, *asked.answers)] += 1
@@ -361,7 +360,12 @@ class Call:
             said = broken(value, self.params.get("how", "prose"))
         elif self.name == "judge-fenced-json":
             said = f"```json\n{json.dumps(value, indent=2)}\n```"
-        if self.anthropic and isinstance(said, dict) and self.params.get("plain") != "1":
+        if (
+            self.anthropic
+            and isinstance(said, dict)
+            and self.body.get("tools")
+            and self.params.get("plain") != "1"
+        ):
             return self.json(self.tool_call(said))
         return self.json(self.payload(said if isinstance(said, str) else json.dumps(said)))
 
@@ -373,7 +377,7 @@ class Call:
     def cut_off(self, value: Mapping[str, Any]) -> web.Response:
         if self.params.get("at") == "0":
             return self.json(self.payload(None, finish="length"))
-        if self.anthropic:
+        if self.anthropic and self.body.get("tools"):
             first = next(iter(value))
             return self.json(self.tool_call({first: value[first]}, finish="length"))
         text = json.dumps(value)
