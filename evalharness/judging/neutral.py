@@ -18,6 +18,7 @@ FENCE: Final = "<<<{edge} {name} {code}>>>"
 
 _LINE_ENDS: Final = re.compile("\r\n?|[\u2028\u2029\x85]")
 _CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_ODD_CONTROLS: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _BROKEN: Final = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 # Soft hyphen, zero-width and bidirectional marks, joiners, invisible operators, fillers, interlinear annotation, tag
 # characters and variation selectors (both used to smuggle text).
@@ -31,6 +32,7 @@ _JOINED: Final = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f]?[\u200c\u200d]")
 _IDLE: Final = frozenset(
     "\u00ad\u034f\u061c\u17b4\u17b5\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff"
 )
+_MANY: Final = 3
 _BLACK_FLAG: Final = "\U0001f3f4"
 _FLAGS: Final = frozenset(
     "".join(chr(0xE0000 + ord(letter)) for letter in name) + "\U000e007f"
@@ -89,6 +91,23 @@ def visible(text: str) -> str:
     return _HIDDEN.sub(_named(text), _BROKEN.sub("\ufffd", text))
 
 
+def hides(text: str) -> bool:
+    """Whether the text holds what a reader does not see and no one types: controls, smuggled or reordered text."""
+    if text.isascii() and text.isprintable():
+        return False
+    inside = 0
+    for found in _HIDDEN.finditer(text):
+        run = found.group()
+        if _belongs(text, found):
+            continue
+        if len(run) >= _MANY or not _IDLE.issuperset(run):
+            return True
+        around = text[found.start() - 1 : found.start()] + text[found.end() : found.end() + 1]
+        # Soft hyphens stand in words by right; other scripts part words with zero-width spaces.
+        inside += run != "\u00ad" and len(around) == 2 and around.isascii() and around.isalpha()
+    return inside >= _MANY or _ODD_CONTROLS.search(text) is not None
+
+
 def cut(text: str, limit: int) -> tuple[str, ...]:
     """The text, or its beginning and its end where it is longer than `limit` characters.
 
@@ -127,16 +146,22 @@ def _picture(found: re.Match[str]) -> str:
 def _named(text: str) -> Callable[[re.Match[str]], str]:
     def name(found: re.Match[str]) -> str:
         run = found.group()
-        before = text[found.start() - 1] if found.start() else ""
-        after = text[found.end() : found.end() + 1]
-        if before and _SELECTORS.fullmatch(run):
-            return run
-        if before > "\x7f" and after > "\x7f" and _JOINED.fullmatch(run):
-            return run
-        if before == _BLACK_FLAG and run in _FLAGS:
+        if _belongs(text, found):
             return run
         if run in _IDLE:
             return ""
         return f"⟨U+{ord(run):04X}⟩" if len(run) == 1 else f"⟨{len(run):,} hidden characters⟩"
 
     return name
+
+
+def _belongs(text: str, found: re.Match[str]) -> bool:
+    """Whether hidden characters are part of what is seen: a script's joiner, an emoji."""
+    run = found.group()
+    before = text[found.start() - 1] if found.start() else ""
+    after = text[found.end() : found.end() + 1]
+    if before and _SELECTORS.fullmatch(run):
+        return True
+    if before > "\x7f" and after > "\x7f" and _JOINED.fullmatch(run):
+        return True
+    return before == _BLACK_FLAG and run in _FLAGS
