@@ -9,6 +9,7 @@ from typing import Any
 
 from evalharness.content import PathPolicy
 from evalharness.core.candidates import Candidate
+from evalharness.core.judges import Judge
 from evalharness.errors import EvalHarnessError, Problem, SpecError
 from evalharness.plugins import Registry
 from evalharness.spec.candidates import load_candidate
@@ -16,6 +17,7 @@ from evalharness.spec.golden_sets import CARD, CASES, load_golden_set
 from evalharness.spec.judges import JUDGE, load_judge
 from evalharness.spec.reader import did_you_mean, read_yaml
 from evalharness.spec.suites import load_suite, nothing_gated, suite_warnings
+from evalharness.spec.verdicts import On, read_verdicts
 
 __all__ = [
     "load_candidate",
@@ -66,7 +68,7 @@ class _Visit:
         if kind == "golden set":
             load_golden_set(path, paths=self.paths)
         elif kind == "judge":
-            load_judge(path, paths=self.paths, registry=self.registry)
+            self.verdicts(load_judge(path, paths=self.paths, registry=self.registry))
         elif kind == "suite":
             self.suite(path)
         elif kind == "candidate":
@@ -103,6 +105,8 @@ class _Visit:
 
     def suite(self, path: Path) -> None:
         suite = load_suite(path, paths=self.paths, registry=self.registry)
+        for _, _, judge in suite.judged:
+            self.verdicts(judge)
         if nothing_gated(suite):
             message = "nothing is gated: every metric is advisory, and a comparison could only be invalid"
             raise SpecError([Problem(message, suite.path, hint="let at least one metric gate")])
@@ -121,6 +125,19 @@ class _Visit:
         finally:
             if isinstance(suite, str):
                 self.guarded(follow)
+
+    def verdicts(self, judge: Judge) -> None:
+        """Read recorded verdicts, a panel's members' included."""
+        for one in judge.panel or (judge,):
+            if one.verdicts is not None:
+                file = Path(one.verdicts)
+                on: On = "pairs" if one.mode == "pairwise" else "answers"
+                criteria = [item.id for item in one.criteria] or None
+                self.guarded(
+                    lambda file=file, on=on, criteria=criteria: read_verdicts(
+                        file, self.paths.show(file), on=on, criteria=criteria
+                    )
+                )
 
     def recorded(self, candidate: Candidate) -> None:
         """Read recorded outputs through their provider; it knows the format."""

@@ -13,7 +13,9 @@ from evalharness.spec.load import load_candidate, validate
 from evalharness.spec.models import (
     CandidateFile,
     CaseLine,
+    CriterionFile,
     GateFile,
+    JudgeFile,
     OutputLine,
     SamplingFile,
     SliceFile,
@@ -37,8 +39,10 @@ def write_examples(folder: Path) -> list[str]:
 
 def test_examples_are_valid(tmp_path: Path) -> None:
     names = write_examples(tmp_path)
-    given = [str(tmp_path / n) for n in names if not n.startswith("judge/") and n != "prompt.md"]
-    given.append(str(tmp_path / "judge"))
+    given = [str(tmp_path / n) for n in names if not n.startswith("judge") and n != "prompt.md"]
+    judges = [str((tmp_path / n).parent) for n in names if n.endswith("/judge.yaml")]
+    assert len(judges) == 3
+    given += judges
     assert [str(p) for p in validate(given, paths=PathPolicy(tmp_path), registry=default_registry())] == []
     assert {"base.yaml", "suite.yaml", "candidate.yaml", "outputs.jsonl", "judge/judge.yaml"} <= set(names)
 
@@ -55,7 +59,10 @@ def test_the_candidate_example_means_what_it_says(tmp_path: Path) -> None:
 
 def test_every_key_is_on_the_page() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    models = (CandidateFile, CaseLine, OutputLine, GateFile, SamplingFile, SliceFile, WaiverFile)
+    models = (
+        *(CandidateFile, CaseLine, OutputLine, GateFile, SamplingFile, SliceFile, WaiverFile),
+        *(JudgeFile, CriterionFile),
+    )
     keys = {*KINDS, *TAKES}.union(*(model.model_fields for model in models))
     assert [key for key in sorted(keys) if key not in page] == []
 

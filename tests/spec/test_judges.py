@@ -16,7 +16,9 @@ from evalharness.core.suites import Suite
 from evalharness.errors import SpecError
 from evalharness.judging.replies import reply_schema
 from evalharness.spec.calibration import CALIBRATION, read_calibration, write_calibration
-from evalharness.spec.load import load_judge, load_suite, suite_warnings
+from evalharness.spec.json_schema import json_schema
+from evalharness.spec.load import load_judge, load_suite, suite_warnings, validate
+from evalharness.spec.reader import parse_yaml
 from tests.spec.conftest import SUITE, Failing, Project
 
 JUDGE = """name: j
@@ -468,6 +470,22 @@ def test_recorded_judges_refused(project: Project, failing: Failing, text: str, 
     assert any(message in problem for problem in said(project, failing, "r")), said(project, failing, "r")
 
 
+def test_validate_reads_recorded_verdicts(project: Project) -> None:
+    project.write("r/judge.yaml", RECORDED)
+    project.write("p/judge.yaml", "name: p\nmode: pairwise\npanel: [../j, ../r]\n")
+    project.write("suite.yaml", SUITE.replace("[exact_match]", "[exact_match]\n    judge: ./p"))
+    given = ([project.root / "r"], [project.root / "p"], [project.root / "suite.yaml"])
+    for text, count in (
+        ('{"id": "a", "order": "AB", "winner": "tie"}\n', 0),
+        ('{"id": "a", "order": "AB", "winner": "nobody"}\n', 1),
+        ('{"id": "a", "side": "baseline", "score": 1}\n', 1),
+    ):
+        project.write("r/verdicts.jsonl", text)
+        for files in given:
+            found = validate(files, paths=project.paths, registry=project.registry)
+            assert [problem.file for problem in found] == ["r/verdicts.jsonl"] * count
+
+
 # --- panels ------------------------------------------------------------------------------------------------------
 
 
@@ -526,6 +544,31 @@ def test_what_is_wrong_with_a_member_is_told_at_the_member(panel: Project, faili
     labels(panel, LABEL | {"label": "no"}, folder="p")
     files = {problem.partition(":")[0] for problem in said(panel, failing, "p")}
     assert files == {"k/prompt.md", "p/calibration.jsonl"}
+
+
+# --- the JSON Schema ---------------------------------------------------------------------------------------------
+
+
+def underlined(text: str) -> list[str]:
+    """What an editor would underline."""
+    data = parse_yaml(text, Path("judge.yaml"), "judge.yaml").data
+    return [
+        error.message for error in jsonschema.Draft202012Validator(json_schema("judge")).iter_errors(data)
+    ]
+
+
+def test_the_schema_knows_every_form() -> None:
+    forms = JUDGE.replace("[Is it right?]", "[{id: right, text: Is it right?, weight: 3}, Is it short?]")
+    assert [underlined(text) for text in (JUDGE, forms, CLAIMS, RECORDED, PANEL)] == [[]] * 5
+    for wrong in (
+        JUDGE.replace("pairwise", "x"),
+        JUDGE.replace("[Is it right?]", "[{id: right}]"),
+        JUDGE.replace("[Is it right?]", "[{text: a, weigt: 1}]"),
+        JUDGE + "max_chars: 3\n",
+        PANEL + "combine: sum\n",
+        PANEL.replace(", ./k", ""),
+    ):
+        assert underlined(wrong), wrong
 
 
 # --- calibration.json --------------------------------------------------------------------------------------------
