@@ -23,7 +23,9 @@ _MAX_CLAIM: Final = 500
 _MAX_CLAIMS: Final = 500
 _MAX_COPIES: Final = 2_000
 _WINNERS: Final = ("A", "B", "TIE")
-_CUT_OFF: Final = frozenset(("length", "max_tokens", "model_length", "max_output_tokens"))
+_CUT_OFF: Final = frozenset(
+    ("length", "max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded")
+)
 _DECLINED: Final = frozenset(("content_filter", "refusal", "safety"))
 _FENCED: Final = re.compile(r"```(?:json)?[ \t]*\r?\n(?P<body>.*)\n[ \t]*```", re.DOTALL)
 _NO_CLAIMS: Final = "no claims"
