@@ -7,6 +7,7 @@ them. Anything that is missing, stale or undefined counts as not earned.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from typing import Final
 
 from evalharness.core.judges import Calibration, Judge, Measured, Standing
@@ -40,7 +41,7 @@ def standing(judge: Judge, models_seen: Sequence[str] = ()) -> Standing:
 
 
 def _reasons(judge: Judge, models_seen: Sequence[str]) -> Iterator[str]:
-    again = f"run: evalharness judge calibrate {judge.path}"
+    again = f"run: evalharness judge calibrate {_folder(judge)}"
     found = judge.calibration
     if found is None:
         yield _never(judge, again)
@@ -79,7 +80,7 @@ def _measured(judge: Judge, found: Calibration, fix: str) -> Iterator[str]:
         why = found.problem or "judge and people gave one and the same label to every item"
         yield (
             f"the agreement of the judge {judge.name} beyond chance (kappa) is undefined: {why}; "
-            f"{_more(judge, 0)} of both kinds, then run: evalharness judge calibrate {judge.path}"
+            f"{_more(judge, 0)} of both kinds, then run: evalharness judge calibrate {_folder(judge)}"
         )
     elif found.kappa.value < MIN_KAPPA - _ROUNDING:
         kappa = found.kappa
@@ -92,7 +93,7 @@ def _measured(judge: Judge, found: Calibration, fix: str) -> Iterator[str]:
     if found.flip_rate is None:
         yield (
             f"how often the order changes the verdict of the judge {judge.name} was not measured; have every labelled "
-            f"pair judged in both orders, then run: evalharness judge calibrate {judge.path}"
+            f"pair judged in both orders, then run: evalharness judge calibrate {_folder(judge)}"
         )
     elif found.flip_rate.value > MAX_FLIPS + _ROUNDING:
         yield (
@@ -111,7 +112,12 @@ def _never(judge: Judge, again: str) -> str:
 
 
 def _more(judge: Judge, count: int) -> str:
-    return f"label {f'{count} more' if count else 'more'} items in {judge.path}/calibration.jsonl"
+    return f"label {f'{count} more' if count else 'more'} items in {_folder(judge)}/calibration.jsonl"
+
+
+def _folder(judge: Judge) -> str:
+    """The judge's folder as typed here; a place of this machine alone has none in a report that is the same anywhere."""
+    return "FOLDER" if PurePath(judge.path).is_absolute() else judge.path
 
 
 def _percent(share: Measured) -> str:

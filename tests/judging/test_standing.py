@@ -116,6 +116,11 @@ def test_no_calibration() -> None:
     assert reason.endswith(RUN)
 
 
+def test_reasons_are_the_same_on_every_machine() -> None:
+    (reason,) = standing(replace(JUDGE, calibration=None, path="/somewhere/j")).reasons
+    assert reason == "the judge j was never calibrated; run: evalharness judge calibrate FOLDER"
+
+
 def test_a_changed_judge_or_changed_labels_make_it_stale() -> None:
     (reason,) = reasons(judge_digest="sha256:other")
     assert "the judge j has changed since it was calibrated" in reason
