@@ -116,7 +116,7 @@ def _more(judge: Judge, count: int) -> str:
 
 
 def _folder(judge: Judge) -> str:
-    """The judge's folder as typed here; a place of this machine alone has none in a report that is the same anywhere."""
+    """The judge's folder as typed here; one outside the working directory is not named: reports are alike anywhere."""
     return "FOLDER" if PurePath(judge.path).is_absolute() else judge.path
 
 
