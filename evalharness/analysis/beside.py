@@ -61,7 +61,10 @@ def beside(
     if comparison.problems:
         return comparison
     suite, runs = judged.suite, (judged.baseline, judged.candidate)
-    metrics = comparison.metrics
+    own = {metric_id for metric_id, _, _ in suite.metrics}
+    metrics = tuple(
+        m for m in comparison.metrics if m.id in own
+    )  # a judge compares the two sides and no third
     if judged.anchor is not None:
         anchor, since = drift(suite, judged.anchor, *runs, scorers, metrics, seed=seed, today=today)
         comparison = replace(comparison, anchor=anchor, drift=since)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from evalharness.analysis.align import Paired
+from evalharness.analysis.judged import JudgeMetric
 from evalharness.core.attempts import Failure, Response
 from evalharness.core.cases import Case
 from evalharness.core.comparisons import CaseChange, CriticalFailure
@@ -152,8 +153,10 @@ def unanswered_critical(
 
 
 def _guards(suite: Suite, scorers: Mapping[str, Scorer], metric_id: str) -> bool:
-    """Whether a metric can tell that a critical case broke: it is 0 or 1 for a case, and gated."""
-    return scorers[metric_id].metric.kind == "binary" and not suite.gate.rule(metric_id).advisory
+    """Whether a metric can tell that a critical case broke: it is 0 or 1 for a case, gated, and no judge's opinion."""
+    scorer = scorers[metric_id]
+    judged = isinstance(scorer, JudgeMetric)
+    return scorer.metric.kind == "binary" and not judged and not suite.gate.rule(metric_id).advisory
 
 
 def unguarded_critical(suite: Suite, scorers: Mapping[str, Scorer]) -> list[str]:

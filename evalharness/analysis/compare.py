@@ -32,6 +32,7 @@ from evalharness.core.suites import EvalSpec, Margin, MetricRule, SliceRule, Sui
 from evalharness.stats._inputs import LEVEL
 from evalharness.stats.paired import paired_cases, paired_corpus
 from evalharness.stats.ppi import ppi_difference
+from evalharness.stats.preference import win_rate
 from evalharness.stats.ratio import paired_log_ratio
 
 MOST_SLICE_VALUES: Final = 50
@@ -302,6 +303,8 @@ def _metric(
                 estimate, breakdown = _corpus(frame, index, rng, levels, of is None)
             elif metric.kind == "log_ratio":
                 estimate = _log_ratio(frame, index, rng, levels)
+            elif metric.kind == "preference":
+                estimate = _preference(frame, index, rng, levels)
             else:
                 estimate = _cases(frame, index, rng, levels)
         except ValueError as error:  # values no statistic can be made of, from a scorer that broke its word
@@ -396,6 +399,17 @@ def _log_ratio(frame: _Frame, index: Any, rng: np.random.Generator, levels: Leve
         paired.rows_candidate[index, nll],
         paired.rows_baseline[index, tokens],
         paired.rows_candidate[index, tokens],
+        clusters=_pick(paired.clusters, index),
+        alpha=levels.alpha,
+        level=levels.level,
+        rng=rng,
+    )
+
+
+def _preference(frame: _Frame, index: Any, rng: np.random.Generator, levels: Levels) -> PairedEstimate:
+    paired = frame.paired
+    return win_rate(
+        paired.candidate[index],
         clusters=_pick(paired.clusters, index),
         alpha=levels.alpha,
         level=levels.level,

@@ -61,6 +61,10 @@ class LookSequence:
         self._levels = {look.number: self._levels_at(look.number) for look in schedule.looks}
         self._seen: dict[tuple[int, str, str], Comparison] = {}
 
+    def rules(self, suite: Suite) -> bool:
+        """Whether this sequence judges by the rules of `suite`."""
+        return self._suite.gate == suite.gate
+
     def at(self, number: int, baseline: Run, candidate: Run) -> Comparison:
         """The comparison at look `number`, counted from 1, with the looks before it taken into account.
 
@@ -97,6 +101,9 @@ class LookSequence:
 
     def _compared(self, number: int, baseline: Run, candidate: Run) -> Comparison:
         """One look by itself, at that look's levels. Computed once for the same answers."""
+        given = (number, baseline.id, candidate.id)
+        if given in self._seen:
+            return self._seen[given]
         look = self._schedule.looks[number - 1]
         sample = suite_at(self._suite, look.cases)
         guarded = critical_cases(self._suite)
@@ -117,6 +124,7 @@ class LookSequence:
                 levels=self._levels[number],
                 whole=self._suite,
             )
+        self._seen[given] = self._seen[key]
         return self._seen[key]
 
     def _plan_courses(self) -> dict[MetricKey, _Course]:

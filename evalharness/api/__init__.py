@@ -53,6 +53,7 @@ from evalharness.spec.load import load_suite as _load_suite
 from evalharness.store.files import slug
 from evalharness.store.folder import Store, is_run_folder, locked, save_scores
 from evalharness.store.folder import load_run as _load_run
+from evalharness.store.judgments import NAME as JUDGMENTS
 
 if TYPE_CHECKING:
     from evalharness.api.comparing import Answer
@@ -289,7 +290,15 @@ def rerender(
     same = replace(use, seed=manifest["seed"])
     left, right = find_sides(runs[0], runs[1], same.surroundings)
     anchor = runs[2] if len(runs) > 2 else None
-    found, suite = _ask(left, right, manifest["suite"], same, anchor=anchor, again=manifest)
+    found, suite = _ask(
+        left,
+        right,
+        manifest["suite"],
+        same,
+        anchor=anchor,
+        again=manifest,
+        judgments=Path(folder) / JUDGMENTS,
+    )
     for role, run_folder in zip(roles, runs, strict=True):
         side = getattr(found, role)
         if side is None or side["run_id"] != manifest[role]["run_id"]:
@@ -422,8 +431,12 @@ def _ask(
     anchor: str | Path | None = None,
     extend: bool = False,
     again: Mapping[str, Any] | None = None,
+    judgments: Path | None = None,
 ) -> tuple[Answer, Suite]:
-    """Put the question of a comparison. `again`: the manifest of an earlier one that is to be rendered as it was."""
+    """Put the question of a comparison.
+
+    `again` is the manifest of an earlier one that is to be rendered as it was, `judgments` what its judges said.
+    """
     from evalharness.api.comparing import Question, Taken, answer
 
     chosen = choose_suite([left.suite_path, right.suite_path], suite, use.surroundings)
@@ -437,6 +450,7 @@ def _ask(
         candidate=right,
         anchor=find_anchor(anchor, (left, right), use.surroundings) if anchor is not None else None,
         today=use.now().date(),
+        warnings=_of_seed(chosen, use.seed),
         extend=extend,
     )
     if again is not None:
@@ -446,13 +460,25 @@ def _ask(
             today=date.fromisoformat(again["today"]),
             confirming=use.cwd / again["critical"] if again["critical"] else None,
             taken=Taken(number=looks["taken"], repeats=tuple(looks["repeats"])) if looks else None,
+            judgments=judgments,
         )
     return answer(question, use.surroundings), chosen
 
 
+def _of_seed(suite: Suite, seed: int) -> tuple[str, ...]:
+    """Where a seed draws the cases of the looks, one of the user's choice is said: choosing again is looking again."""
+    if suite.sampling is None or seed == DEFAULT_SEED:
+        return ()
+    return (
+        f"--seed {seed} ordered the cases of the looks; trying one seed after another looks more often than was "
+        "planned, so keep to the default or to one that was fixed beforehand",
+    )
+
+
 def _rules(suite: Suite) -> str:
     """A digest of what a suite decides by. Its own digest covers what makes two runs comparable, and that alone."""
-    return digest([repr(suite.gate), repr(suite.sampling)])
+    judges = [(item.id, repr(item.judge.calibration)) for item in suite.evals if item.judge is not None]
+    return digest([repr(suite.gate), repr(suite.sampling), judges])
 
 
 def _written(found: Answer, suite: Suite, folder: Path, use: Settings, today: str) -> Mapping[str, Path]:

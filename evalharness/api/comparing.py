@@ -15,6 +15,7 @@ from evalharness.analysis.confirm import CONFIRM_REPEATS, confirm, critical_subs
 from evalharness.analysis.drift import check_anchor
 from evalharness.analysis.looks import Look, Schedule, critical_cases, schedule, suite_at
 from evalharness.analysis.sequential import LookSequence
+from evalharness.api.refereeing import Referee
 from evalharness.core.comparisons import Comparison, CriticalFailure
 from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
@@ -47,19 +48,23 @@ class Question:
         baseline, candidate: the sides.
         anchor: what both are held against beside the verdict, None where none is named.
         today: decides which waivers still count.
+        warnings: what is known of the question itself.
         extend: whether cases in reserve and more repeats may be asked.
         confirming: a stored run that asked failed critical cases again, in place of asking now.
         taken: the looks of an earlier comparison that is rendered again; None: look until it is decided.
+        judgments: a file of what judges said in an earlier comparison, in place of asking them now.
     """
 
     suite: Suite
     baseline: SideSource
     candidate: SideSource
     today: date | None
+    warnings: tuple[str, ...] = ()
     anchor: SideSource | None = None
     extend: bool = False
     confirming: Path | None = None
     taken: Taken | None = None
+    judgments: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,19 +97,20 @@ def answer(question: Question, around: Surroundings) -> Answer:
             f"{suite.path}: nothing to extend: the suite has no `sampling` with `reserve` or `max_repeats`; how far a "
             "comparison may go is fixed before its first look"
         )
-    baseline, candidate = sides.obtain(None)
+    referee = Referee(suite, scorers, around, question.judgments)
+    bench = referee.bench(None, *sides.obtain(None))
     comparison = compare_runs(
-        suite,
-        baseline,
-        candidate,
-        scorers,
+        bench.suite,
+        bench.baseline,
+        bench.candidate,
+        referee.scorers,
         seed=around.how.seed,
         today=question.today,
-        warnings=suite_warnings(suite),
+        warnings=(*question.warnings, *suite_warnings(suite)),
     )
-    comparison, again = _Critical(question, scorers, around).confirmed(comparison, candidate)
-    comparison = sides.beside(comparison, None, scorers)
-    return sides.answer(decide(comparison, suite.gate), again, None)
+    comparison, again = _Critical(question, scorers, around).confirmed(comparison, bench.candidate)
+    comparison = sides.beside(bench.told(comparison, suite), None, scorers)
+    return sides.answer(decide(comparison, bench.suite.gate), again, None)
 
 
 def _in_looks(
@@ -117,25 +123,30 @@ def _in_looks(
     suite = question.suite
     repeats = question.taken.repeats if question.taken is not None else sides.repeats()
     plan = schedule(suite, sampling, repeats, seed=around.how.seed)
-    sequence = LookSequence(
-        suite,
-        plan,
-        scorers,
-        seed=around.how.seed,
-        today=question.today,
-        warnings=suite_warnings(suite),
-    )
+    referee = Referee(suite, scorers, around, question.judgments)
     critical = _Critical(question, scorers, around)
+    sequence: LookSequence | None = None
     for look in _looks(question, plan):
-        baseline, candidate = sides.obtain(look)
-        comparison = sequence.at(look.number, baseline, candidate)
-        comparison, again = critical.confirmed(comparison, candidate)
-        stopped = settled(decide(comparison, suite.gate))
+        bench = referee.bench(look.cases, *sides.obtain(look))
+        if sequence is None or not sequence.rules(bench.suite):  # a judge may lose its standing on the way
+            sequence = LookSequence(
+                bench.suite,
+                plan,
+                referee.scorers,
+                seed=around.how.seed,
+                today=question.today,
+                warnings=(*question.warnings, *suite_warnings(suite)),
+            )
+        comparison = sequence.at(look.number, bench.baseline, bench.candidate)
+        comparison, again = critical.confirmed(comparison, bench.candidate)
+        stopped = settled(decide(comparison, bench.suite.gate))
         if stopped is not None or comparison.problems:
             break
-    standing = sequence.standing(look.number, stopped or "end", (baseline.repeats, candidate.repeats))
-    comparison = sides.beside(replace(comparison, looks=standing), (look, repeats), scorers)
-    verdict = decide(comparison, suite.gate)
+    assert sequence is not None
+    own = bench.baseline.repeats, bench.candidate.repeats
+    comparison = replace(comparison, looks=sequence.standing(look.number, stopped or "end", own))
+    comparison = sides.beside(bench.told(comparison, suite), (look, repeats), scorers)
+    verdict = decide(comparison, bench.suite.gate)
     return sides.answer(verdict, again, Taken(number=look.number, repeats=repeats))
 
 

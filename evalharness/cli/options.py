@@ -44,7 +44,8 @@ def running(command: F) -> F:
             "--seed",
             type=click.IntRange(0),
             metavar="N",
-            help="Seed of the resampling behind the statistics (fixed by default). The model's seed is decoding.seed.",
+            help="Seed of the resampling behind the statistics, and of the order of cases in looks (fixed by default). "
+            "The model's seed is decoding.seed.",
         ),
         click.option(
             "--store",

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from evalharness.core.attempts import Failure, Response
 from evalharness.core.cases import Case, Slice
 from evalharness.core.estimates import PairedEstimate
+from evalharness.core.judges import JudgedEval
 from evalharness.core.runs import Coverage
 from evalharness.core.scores import Direction, Kind
 from evalharness.core.suites import Margin, Waiver
@@ -184,7 +185,8 @@ class Comparison:
     """Everything the gate and the report need. Renderers compute nothing from anything else.
 
     `looks`: None where all evidence was judged at once. `anchor` and `drift`: None and empty where none was named.
-    `flakiness`: of a candidate compared with itself, else empty.
+    `flakiness`: of a candidate compared with itself, else empty. `judges`: what judges said, one entry an eval that has
+    one.
     """
 
     baseline: Side
@@ -203,3 +205,4 @@ class Comparison:
     anchor: Side | None = None
     drift: tuple[Drift, ...] = ()
     flakiness: tuple[Flakiness, ...] = ()
+    judges: tuple[JudgedEval, ...] = ()

@@ -178,3 +178,19 @@ class Judgment:
     flipped: bool = False
     flags: tuple[str, ...] = ()
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedEval:
+    """Everything a judge said of the answers to one eval, on both sides.
+
+    `models` are the names the endpoint returned; `facts` hold calls, tokens and money. `judgments` are in the order of
+    the golden set.
+    """
+
+    eval: str
+    judge: Judge
+    standing: Standing
+    judgments: tuple[Judgment, ...]
+    models: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)

@@ -13,6 +13,7 @@ Kind: TypeAlias = Literal[
     "unbounded",  # no worst value exists (length in characters)
     "corpus",  # the metric is a function of summed per-case statistics (macro-F1, BLEU)
     "log_ratio",  # the exponential of a ratio of two sums, `nll` / `tokens` in `Scored.stats` (perplexity)
+    "preference",  # each case is a preference for the candidate in [0, 1]; the baseline's is ½ by definition
 ]
 
 _NOTHING: Mapping[str, Any] = {}

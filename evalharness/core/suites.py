@@ -62,12 +62,14 @@ class MetricRule:
     """What the suite says of one metric. `advisory` is shown and never gates. `margin` None: the gate's.
 
     `labels` is the id of the metric that holds human labels of the same thing on a random subset of the cases; the
-    metric is then judged by prediction-powered inference (PPI++).
+    metric is then judged by prediction-powered inference (PPI++). `why` says what made it advisory where the suite
+    did not.
     """
 
     advisory: bool = False
     margin: Margin | None = None
     labels: str | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

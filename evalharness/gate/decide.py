@@ -41,7 +41,7 @@ def decide(comparison: Comparison, policy: GatePolicy) -> Verdict:
     """Apply the gate's rules."""
     checks = _checks((*comparison.metrics, *comparison.slices), policy)
     outcome, exit_code, reasons = _outcome(comparison, checks, policy)
-    if comparison.looks is not None:
+    if comparison.looks is not None and not comparison.problems:
         reasons.append(stopped(comparison.looks))
     return Verdict(
         outcome=outcome,
@@ -92,6 +92,9 @@ def _checks(metrics: Sequence[MetricComparison], policy: GatePolicy) -> list[Che
 def _why_advisory(metric: MetricComparison, policy: GatePolicy) -> str:
     if metric.slice is not None:
         return "slices are reported and do not gate"
+    why = policy.rule(metric.id).why
+    if why:
+        return why
     checked = [name for name, rule in policy.metrics.items() if rule.labels == metric.id]
     return f"it holds the human labels of {checked[0]}" if checked else "declared advisory in the suite"
 

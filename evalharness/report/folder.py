@@ -10,6 +10,8 @@ from typing import Any, Final
 from evalharness.core.verdicts import Verdict
 from evalharness.errors import StoreError, UsageError
 from evalharness.store.files import explain, read_json, write_json, write_text
+from evalharness.store.judgments import NAME as JUDGMENTS
+from evalharness.store.judgments import save_judgments
 
 FILES: Final = ("comparison.json", "report.html", "summary.md", "junit.xml")
 """What a report folder holds."""
@@ -21,6 +23,8 @@ _RUN_FACTS: Final = ("name", "run_id", "models_returned", "facts", "environment"
 
 def write_report(verdict: Verdict, directory: Path) -> dict[str, Path]:
     """Write `comparison.json`, `report.html`, `summary.md` and `junit.xml` under `directory`, made when missing.
+
+    Where judges spoke, `judgments.jsonl` holds what they said.
 
     comparison.json is written first: where a later file cannot be written, the verdict is already on disk.
 
@@ -42,6 +46,8 @@ def write_report(verdict: Verdict, directory: Path) -> dict[str, Path]:
     ):
         paths[name] = directory / name
         write_text(paths[name], render(verdict))
+    if verdict.comparison.judges:
+        save_judgments(directory / JUDGMENTS, verdict.comparison.judges)
     return paths
 
 
@@ -58,7 +64,7 @@ def clear_report(directory: Path) -> None:
             raise UsageError(
                 f"{directory}: its {MANIFEST} is not of a comparison; choose another folder with --out"
             )
-        for name in (*FILES, MANIFEST):
+        for name in (*FILES, JUDGMENTS, MANIFEST):
             (directory / name).unlink(missing_ok=True)
     except OSError as error:
         raise explain(error, directory, "remove the reports of an earlier comparison") from error

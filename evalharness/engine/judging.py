@@ -1,0 +1,378 @@
+"""Asking judges: what is to be judged becomes a golden set of prompts, and the judge a candidate that answers it.
+
+So a judge's replies are journaled, cached, resumed, retried and limited like any other answers. Nothing is asked
+twice: replies are remembered over the looks of a comparison, equal answers share a verdict, and an answer that both
+sides gave is judged once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final, NamedTuple
+
+from evalharness._canon import digest, short
+from evalharness.core.attempts import Failure, Response
+from evalharness.core.candidates import Candidate
+from evalharness.core.cases import Card, Case, GoldenSet, Message
+from evalharness.core.judges import Judge, JudgedEval, Judgment, Order, Role, Vote
+from evalharness.core.runs import Run
+from evalharness.core.suites import EvalSpec, GatePolicy, Margin, Suite
+from evalharness.engine.collect import Collecting, collect
+from evalharness.errors import Problem, SpecError
+from evalharness.judging.combine import combine_answer, combine_pair, identical_pair, unjudged
+from evalharness.judging.detect import flags_of, shared_texts
+from evalharness.judging.prompts import again, render, same_answer
+from evalharness.judging.replies import read_reply, reply_schema, weighted
+from evalharness.judging.standing import standing
+from evalharness.plugins import Registry
+from evalharness.spec.cases import MAX_SHOWN
+from evalharness.spec.verdicts import RecordedVerdict, read_verdicts, text_digest
+
+VERSION: Final = "1"
+"""Bumped when prompts or parsing change what a judge is asked or how its reply is read."""
+_SPENT: Final = ("calls", "cached", "spent_input_tokens", "spent_output_tokens", "spent_usd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    """One thing to be judged: the texts, in the baseline-first order, and where they come from."""
+
+    case: Case
+    repeat: int
+    role: Role
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """One call of one judge. `key` names it, also in the response cache."""
+
+    key: str
+    judge: Judge
+    order: Order | None
+    messages: tuple[Message, ...]
+
+
+class _Recorded(NamedTuple):
+    votes: dict[int, tuple[Vote, ...]]
+    models: tuple[str, ...]
+
+
+class Judging:
+    """Judges the answers of two runs, one look after another."""
+
+    def __init__(self, suite: Suite, registry: Registry, how: Collecting) -> None:
+        self._suite = suite
+        self._registry = registry
+        self._how = how
+        self._votes: dict[tuple[str, str], Vote] = {}
+        self._models: dict[str, set[str]] = {}
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._known = frozenset(case.id for g in suite.golden_sets for case in g.cases)
+
+    def judge(
+        self, cases: Mapping[str, Iterable[str]] | None, baseline: Run, candidate: Run
+    ) -> tuple[JudgedEval, ...]:
+        """Every judgment of the answers to `cases` (golden set → ids, None for all).
+
+        Raises:
+            ProviderError, BudgetError, StoreError, UsageError: as `collect` does. SpecError: recorded verdicts are
+                wrong.
+        """
+        found = []
+        for item in self._suite.evals:
+            if item.judge is not None:
+                wanted = None if cases is None else frozenset(cases[item.golden_set.name])
+                found.append(self._eval(item, item.judge, wanted, baseline, candidate))
+        return tuple(found)
+
+    def _eval(
+        self, item: EvalSpec, judge: Judge, wanted: frozenset[str] | None, baseline: Run, candidate: Run
+    ) -> JudgedEval:
+        items = list(_items(item, judge, wanted, baseline, candidate))
+        flags = _flags(items)
+        first = _first_orders(item.golden_set, judge)
+        asked = [i for i in items if not _settled(judge, i)]
+        if judge.provider == "replay" and not judge.panel:
+            recorded = _recorded(judge, item, asked, self._known)
+            votes_of = recorded.votes
+            self._models.setdefault(judge.digest, set()).update(recorded.models)
+        else:
+            prompts = {id(i): self._prompts(judge, i, first) for i in asked}
+            self._ask(item, judge, [p for group in prompts.values() for p in group])
+            votes_of = {
+                id(i): tuple(self._votes[p.judge.digest, p.key] for p in prompts[id(i)]) for i in asked
+            }
+        judgments = tuple(
+            _judgment(item.golden_set.name, judge, i, votes_of.get(id(i)), flags[id(i)]) for i in items
+        )
+        models = tuple(sorted(self._models.get(judge.digest, ())))
+        return JudgedEval(
+            eval=item.id,
+            judge=judge,
+            standing=standing(judge, models),
+            judgments=judgments,
+            models=models,
+            facts=dict(self._facts.get(item.id, {})),
+        )
+
+    def _prompts(self, judge: Judge, item: _Item, first: Mapping[str, Order]) -> list[_Prompt]:
+        orders: tuple[Order | None, ...] = (None,)
+        if judge.mode == "pairwise":
+            orders = ("AB", "BA") if judge.orders == "both" else (first[item.case.id],)
+        return [self._prompt(member, item, order) for member in judge.panel or (judge,) for order in orders]
+
+    def _prompt(self, judge: Judge, item: _Item, order: Order | None) -> _Prompt:
+        answers = item.texts[::-1] if order == "BA" else item.texts
+        name = order or "one"
+        key = f"{item.case.id}#{name}#{short(digest(list(item.texts)))}"
+        messages = render(
+            judge,
+            input=item.case.question,
+            answers=answers,
+            contexts=item.case.contexts,
+            target=str(item.case.targets[0]) if item.case.targets else None,
+            key=key,
+        )
+        return _Prompt(key, judge, order, messages)
+
+    def _ask(self, item: EvalSpec, judge: Judge, prompts: Sequence[_Prompt]) -> None:
+        """Fill the votes of all prompts that have none yet; a reply that cannot be read is asked for once more."""
+        for member in judge.panel or (judge,):
+            still = {
+                p.key: p
+                for p in prompts
+                if p.judge.digest == member.digest and (member.digest, p.key) not in self._votes
+            }
+            replies = self._replies(item, judge, member, still)
+            unread: dict[str, _Prompt] = {}
+            for key, prompt in still.items():
+                vote = _vote(prompt, replies[key])
+                self._votes[member.digest, key] = vote
+                reply = replies[key]
+                if vote.value is None and vote.raw and isinstance(reply, Response):
+                    messages = again(prompt.messages, vote.problem or "no verdict")
+                    unread[f"{key}#again"] = replace(prompt, key=f"{key}#again", messages=messages)
+            for key, reply in self._replies(item, judge, member, unread).items():
+                second = _vote(unread[key], reply)
+                if second.value is not None:
+                    self._votes[member.digest, key.removesuffix("#again")] = second
+
+    def _replies(
+        self, item: EvalSpec, judge: Judge, member: Judge, prompts: Mapping[str, _Prompt]
+    ) -> dict[str, Response | Failure]:
+        if not prompts:
+            return {}
+        suite = _as_suite(item, member, prompts.values())
+        run, _ = collect(suite, _as_candidate(member), self._registry, self._how)
+        (group,) = run.attempts.values()
+        models = {m for m in run.manifest["models_returned"]}
+        for name in {judge.digest, member.digest}:
+            self._models.setdefault(name, set()).update(models)
+        facts = self._facts.setdefault(item.id, {})
+        for name in _SPENT:
+            if run.manifest["facts"].get(name) is not None:
+                facts[name] = round(facts.get(name, 0) + run.manifest["facts"][name], 6)
+        return {case_id: attempt.outcome for (case_id, _), attempt in group.items()}
+
+
+def _items(
+    item: EvalSpec, judge: Judge, wanted: frozenset[str] | None, baseline: Run, candidate: Run
+) -> Iterable[_Item]:
+    """What there is to judge, in the order of the golden set. A failed answer is not judged.
+
+    Pairwise, each repeat of the candidate meets one of the baseline's, in turn where the baseline has fewer.
+    """
+    name = item.golden_set.name
+    left, right = baseline.attempts[name], candidate.attempts[name]
+    for case in item.golden_set.cases:
+        if wanted is not None and case.id not in wanted:
+            continue
+        if judge.mode == "pairwise":
+            known = [
+                text for r in range(baseline.repeats) if (text := _text(left.get((case.id, r)))) is not None
+            ]
+            for repeat in range(candidate.repeats):
+                text = _text(right.get((case.id, repeat)))
+                if known and text is not None:
+                    yield _Item(
+                        case=case, repeat=repeat, role="pair", texts=(known[repeat % len(known)], text)
+                    )
+            continue
+        sides: tuple[tuple[Role, Run, Any], ...] = (
+            ("baseline", baseline, left),
+            ("candidate", candidate, right),
+        )
+        for role, run, group in sides:
+            for repeat in range(run.repeats):
+                text = _text(group.get((case.id, repeat)))
+                if text is not None:
+                    yield _Item(case=case, repeat=repeat, role=role, texts=(text,))
+
+
+def _text(attempt: Any) -> str | None:
+    return attempt.outcome.text if attempt is not None and isinstance(attempt.outcome, Response) else None
+
+
+def _settled(judge: Judge, item: _Item) -> bool:
+    return judge.mode == "pairwise" and same_answer(item.texts[0], item.texts[1])
+
+
+def _first_orders(golden_set: GoldenSet, judge: Judge) -> dict[str, Order]:
+    """Which answer stands first where each pair is asked once: half of the set each way, drawn by the judge's digest.
+
+    It depends on nothing that a look or a run could change.
+    """
+    ranked = sorted(golden_set.cases, key=lambda case: digest([judge.digest, golden_set.name, case.id]))
+    return {case.id: "AB" if place % 2 == 0 else "BA" for place, case in enumerate(ranked)}
+
+
+def _flags(items: Sequence[_Item]) -> dict[int, tuple[str, ...]]:
+    """What is odd about the answers of each item."""
+    sides: dict[int, dict[str, tuple[str, str]]] = {}
+    for item in items:
+        for place, text in enumerate(item.texts):
+            side = 1 if item.role == "candidate" else place
+            sides.setdefault(side, {})[f"{item.case.id}#{item.repeat}"] = (item.case.question, text)
+    shared = {side: shared_texts(texts) for side, texts in sides.items()}
+    found: dict[int, tuple[str, ...]] = {}
+    for item in items:
+        flags: dict[str, None] = {}
+        for place, text in enumerate(item.texts):
+            side = 1 if item.role == "candidate" else place
+            flags |= dict.fromkeys(flags_of(text))
+            if f"{item.case.id}#{item.repeat}" in shared[side]:
+                flags["the same text answers unrelated prompts"] = None
+        found[id(item)] = tuple(flags)
+    return found
+
+
+def _vote(prompt: _Prompt, reply: Response | Failure) -> Vote:
+    if isinstance(reply, Failure):
+        return Vote(
+            judge=prompt.judge.name,
+            order=prompt.order,
+            value=None,
+            problem=f"the judge gave no reply: {reply.kind.replace('_', ' ')}",
+        )
+    vote = read_reply(prompt.judge, reply.text, reply.finish_reason, prompt.order)
+    return replace(vote, model=reply.model)
+
+
+def _judgment(
+    golden_set: str, judge: Judge, item: _Item, votes: tuple[Vote, ...] | None, flags: tuple[str, ...]
+) -> Judgment:
+    where: dict[str, Any] = {
+        "golden_set": golden_set,
+        "case_id": item.case.id,
+        "repeat": item.repeat,
+        "role": item.role,
+        "flags": flags,
+    }
+    if votes is None:
+        return identical_pair(**where)
+    if not votes:
+        return unjudged(**where, problem="there is no recorded verdict on it")
+    if len(votes) == 1 and judge.provider == "replay":
+        judge = replace(judge, orders="random")  # a recording may hold one order only
+    combine: Callable[..., Judgment] = combine_pair if judge.mode == "pairwise" else combine_answer
+    return combine(judge, votes, source="recorded" if judge.provider == "replay" else "judged", **where)
+
+
+def _as_candidate(judge: Judge) -> Candidate:
+    """The judge as one who is asked."""
+    return Candidate(
+        name=f"{judge.name}-judge",
+        provider=judge.provider,
+        model=judge.model,
+        digest=digest([judge.digest, VERSION]),
+        decoding=judge.decoding,
+        options=judge.options,
+        api_key_env=judge.api_key_env,
+        limits=judge.limits,
+        price=judge.price,
+        path=judge.path,
+        schema=reply_schema(judge),
+    )
+
+
+def _as_suite(item: EvalSpec, judge: Judge, prompts: Iterable[_Prompt]) -> Suite:
+    """The prompts as a golden set of their own, without scorers."""
+    cases = tuple(Case(id=p.key, messages=p.messages) for p in prompts)
+    identity = digest([[case.id, [[m.role, m.content] for m in case.messages]] for case in cases])
+    card = Card(name=f"{item.golden_set.name}-judged", version="1", task="")
+    asked = EvalSpec(id=item.id, golden_set=GoldenSet(card=card, cases=cases, digest=identity), scorers=())
+    return Suite(
+        name=f"judging {item.id}",
+        evals=(asked,),
+        gate=GatePolicy(max_drop=Margin(Fraction(1, 50), relative=False)),
+        digest=identity,
+    )
+
+
+def _recorded(judge: Judge, item: EvalSpec, asked: Sequence[_Item], known: frozenset[str]) -> _Recorded:
+    """The votes of each item from the judge's file of verdicts, and the models it names.
+
+    Raises:
+        SpecError: lines are wrong, on cases that no golden set of the suite has, or on other texts than these answers.
+    """
+    assert judge.verdicts is not None
+    path = Path(judge.verdicts)
+    pairs = judge.mode == "pairwise"
+    criteria = [criterion.id for criterion in judge.criteria] or None
+    rows = read_verdicts(
+        path, path.name, on="pairs" if pairs else "answers", criteria=None if pairs else criteria
+    )
+    problems = [
+        Problem(f"there is no case {row.id!r} in the golden sets of this suite", path.name, row.line)
+        for row in rows
+        if row.id not in known
+    ]
+    by_item: dict[tuple[str, int, str], list[RecordedVerdict]] = {}
+    for row in rows:
+        if row.golden_set in (None, item.golden_set.name):
+            by_item.setdefault((row.id, row.repeat, row.role), []).append(row)
+    votes: dict[int, tuple[Vote, ...]] = {}
+    for one in asked:
+        found = by_item.get((one.case.id, one.repeat, one.role), [])
+        problems += [
+            Problem(
+                f"the verdict on {one.case.id!r} was given on other answers than these",
+                path.name,
+                row.line,
+                hint="judge again, or compare the answers that were judged",
+            )
+            for row in found
+            if not _on_these(row, one)
+        ]
+        votes[id(one)] = tuple(_recorded_vote(judge, row) for row in found)
+    if problems:
+        raise SpecError(problems[:MAX_SHOWN])
+    return _Recorded(votes=votes, models=tuple(sorted({row.model for row in rows if row.model})))
+
+
+def _on_these(row: RecordedVerdict, item: _Item) -> bool:
+    digests = [row.baseline_digest, row.candidate_digest]
+    if item.role != "pair":
+        digests = digests[:1] if item.role == "baseline" else digests[1:]
+    return all(
+        found is None or found == text_digest(text) for found, text in zip(digests, item.texts, strict=True)
+    )
+
+
+def _recorded_vote(judge: Judge, row: RecordedVerdict) -> Vote:
+    value = row.value
+    if value is None and row.criteria:
+        value = weighted(judge, row.criteria) if judge.criteria else fmean(row.criteria.values())
+    return Vote(
+        judge=judge.name,
+        order=row.order,
+        value=value,
+        rationale=row.rationale,
+        marks=row.criteria,
+        model=row.model,
+    )
