@@ -57,12 +57,12 @@ _AMBIGUOUS: Final = re.compile(
     r"|(?i:</?system[-_](?:prompt|message|reminder|instructions?)>)"
 )
 FENCES: Final = re.compile(
-    r"(?i:(?<![<＜‹⟨])[<＜‹⟨]{3,}+[^\S\n]{0,4}/?[^\S\n]{0,4}(?:begin|end)[^\S\n]++(?=\S))"
+    r"(?i:(?<![<＜‹⟨])(?P<open>[<＜‹⟨]{3,}+)(?P<rest>[^\S\n]{0,4}/?[^\S\n]{0,4}(?:begin|end)[^\S\n]++(?=\S)))"
 )
 """What looks like an edge of a fence of ours. A shell's or PHP's `<<<END` has nothing behind it."""
 _SPEAKERS: Final = re.compile(
     r"^(?P<head>(?:[^\S\n]|[>#*_~`-])*+"
-    r"(?:(?i:human|assistant)|System|SYSTEM|User|USER|Developer|DEVELOPER|Instruction|Response)"
+    r"(?:Human|HUMAN|Assistant|ASSISTANT|System|SYSTEM|User|USER|Developer|DEVELOPER|Instruction|Response)"
     r"(?:[^\S\n]|[*_`]){0,8})(?=[:：])",
     re.MULTILINE,
 )
@@ -74,7 +74,7 @@ def neutralise(text: str) -> str:
     text = visible(text)
     text = _breaking(TOKENS, text)
     text = _breaking(_AMBIGUOUS, text)
-    text = FENCES.sub(lambda found: found.group()[:2] + BREAK + found.group()[2:], text)
+    text = FENCES.sub(lambda found: found["open"] + BREAK + found["rest"], text)
     text = _SPEAKERS.sub(lambda found: found["head"] + BREAK, text)
     return _CUT_MARK.sub(lambda found: found.group() + BREAK, text)
 

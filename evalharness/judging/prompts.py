@@ -20,7 +20,7 @@ from evalharness._canon import digest
 from evalharness.core.cases import Message
 from evalharness.core.judges import Example, Judge
 from evalharness.errors import Problem, SpecError
-from evalharness.judging.neutral import BREAK, fenced, prepared
+from evalharness.judging.neutral import BREAK, FENCES, fenced, prepared
 from evalharness.judging.replies import reply_schema
 from evalharness.templates import TemplateProblem, fill
 
@@ -205,7 +205,7 @@ def _check_whole(
     rest = body
     for block in blocks:
         rest = rest.replace(str(block), "")
-    if code in rest.casefold():
+    if code in rest.casefold() or FENCES.search(rest):
         raise _wrong(judge, "shows only part of a text", "write the variables without filters")
 
 
