@@ -338,3 +338,27 @@ def test_a_whole_run_stays_whole_where_a_look_asks_some_of_its_failures_again(
     project.compare(check=1)
     after = json.loads((project.root / whole["folder"] / "manifest.json").read_text())
     assert (after["coverage"]["planned"], after["unasked"]) == (N, 0)
+
+
+def test_a_seed_of_ones_own_is_said_where_it_draws_the_cases(project: Project) -> None:
+    """Seed after seed until one stops early with a pass is peeking; whoever reads the report must see it."""
+    sampled(project, "{initial: 100, max: 400, looks: 4}")
+    _, usual = project.compare(check=0)
+    _, chosen = project.compare("--seed", "7", check=0)
+    assert not any("--seed" in text for text in usual["warnings"])
+    assert any("--seed 7 ordered the cases" in text for text in chosen["warnings"])
+    first = (project.root / "out" / "comparison.json").read_bytes()
+    project.run("report", "out", "--out", "again", check=0)
+    assert (project.root / "again" / "comparison.json").read_bytes() == first
+
+
+def test_extend_is_not_offered_where_answers_are_missing(
+    project: Project, model_server: ModelServerHandle
+) -> None:
+    sampled(project, "{initial: 100, max: 400, looks: 4, reserve: 100}", regressed=150)
+    live(project, model_server, wrong=spread(150))
+    project.compare(check=1)
+    folder = json.loads((project.root / "out" / "manifest.json").read_text())["candidate"]["folder"]
+    done = project.run("compare", "base.yaml", folder, "--out", "other", "--seed", "7", check=4)
+    out = " ".join(done.out.split())
+    assert "complete it with: evalharness run" in out and "--extend" not in out
