@@ -232,6 +232,7 @@ ATTACKS: tuple[Attack, ...] = (
 REPLIES: tuple[str, ...] = tuple(
     text
     for attack in ATTACKS
+    if attack.text.strip()
     for text in (
         attack.text,
         f"Let me think. {attack.text}",
