@@ -35,8 +35,8 @@ def combine_pair(
 
     A member's value is the mean over its two orders, in {0, ¼, ½, ¾, 1} for votes of 0, ½ and 1: 1 where both prefer
     the candidate, ¾ where one does and the other is a tie. Opposite verdicts are a flip, and a flip is a tie; recorded
-    preferences may be fractions, and are kept as they are. With one random order, or a recorded vote on the pair as a whole (order None), that vote is
-    the value.
+    preferences may be fractions, and are kept as they are. With one random order, or a recorded vote on the pair as a
+    whole (order None), that vote is the value.
 
     A panel's majority is 1 or 0 where more than half of all members prefer one side, ½ otherwise; a mean needs every
     member. A panel is flipped where its verdict in one order is opposite to that in the other.
