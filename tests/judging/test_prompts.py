@@ -121,6 +121,10 @@ def test_what_is_broken_is_still_readable() -> None:
     assert neutralise("\x1b[31mred\x00") == "␛[31mred␀"
     assert neutralise("a\u202eb") == "a⟨U+202E⟩b"
     assert neutralise("a" + "\U000e0041" * 1200 + "b") == "a⟨1,200 hidden characters⟩b"
+    assert (
+        neutralise("[… 9 characters cut here by the harness …]")
+        == "[… 9 characters cut here by ¦the harness …]"
+    )
     assert neutralise("a\r\nb\u2028c") == "a\nb\nc"
 
 
