@@ -24,7 +24,7 @@ from evalharness.core.suites import EvalSpec, GatePolicy, Margin, Suite
 from evalharness.engine.collect import Collecting, collect
 from evalharness.errors import Problem, SpecError
 from evalharness.judging.combine import combine_answer, combine_pair, identical_pair, unjudged
-from evalharness.judging.detect import flags_of, shared_texts
+from evalharness.judging.detect import SHARED, flags_of, shared_texts
 from evalharness.judging.prompts import again, render, same_answer
 from evalharness.judging.replies import read_reply, reply_schema, weighted
 from evalharness.judging.standing import standing
@@ -49,12 +49,13 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class _Prompt:
-    """One call of one judge. `key` names it, also in the response cache."""
+    """One call of one judge. `key` names it, also in the response cache; `judged` are the untrusted texts in it."""
 
     key: str
     judge: Judge
     order: Order | None
     messages: tuple[Message, ...]
+    judged: tuple[str, ...]
 
 
 class _Recorded(NamedTuple):
@@ -138,7 +139,8 @@ class Judging:
             target=str(item.case.targets[0]) if item.case.targets else None,
             key=key,
         )
-        return _Prompt(key, judge, order, messages)
+        judged = (*answers, *item.case.contexts, item.case.question)
+        return _Prompt(key, judge, order, messages, judged)
 
     def _ask(self, item: EvalSpec, judge: Judge, prompts: Sequence[_Prompt]) -> None:
         """Fill the votes of all prompts that have none yet; a reply that cannot be read is asked for once more."""
@@ -246,7 +248,7 @@ def _flags(items: Sequence[_Item]) -> dict[int, tuple[str, ...]]:
             side = 1 if item.role == "candidate" else place
             flags |= dict.fromkeys(flags_of(text))
             if f"{item.case.id}#{item.repeat}" in shared[side]:
-                flags["the same text answers unrelated prompts"] = None
+                flags[SHARED] = None
         found[id(item)] = tuple(flags)
     return found
 
@@ -259,8 +261,14 @@ def _vote(prompt: _Prompt, reply: Response | Failure) -> Vote:
             value=None,
             problem=f"the judge gave no reply: {reply.kind.replace('_', ' ')}",
         )
-    vote = read_reply(prompt.judge, reply.text, reply.finish_reason, prompt.order)
-    return replace(vote, model=reply.model)
+    return read_reply(
+        prompt.judge,
+        reply.text,
+        reply.finish_reason,
+        prompt.order,
+        judged=prompt.judged,
+        model=reply.model,
+    )
 
 
 def _judgment(
