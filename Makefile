@@ -59,12 +59,13 @@ resolve: $(VENV)/ready  ## check that the extras resolve, alone and together
 extras: $(VENV)/ready  ## install each extra in its own environment and import it (downloads gigabytes)
 	$(BIN)/python ci/extras.py
 
-record: $(VENV)/ready  ## train the example's two models and record their answers again (CPU, minutes)
+record: $(VENV)/ready  ## train the example's two models and record their answers and the verdicts on them again (CPU, minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local]'
 	$(BIN)/python examples/support-desk/record/train.py
 	$(BIN)/evalharness run examples/support-desk/live/base.yaml --fresh --outputs examples/support-desk/outputs/base.jsonl
 	$(BIN)/evalharness run examples/support-desk/live/candidate.yaml --fresh --outputs examples/support-desk/outputs/candidate.jsonl
+	$(BIN)/python examples/support-desk/record/judge.py
 
 bench: $(VENV)/ready  ## the figures of the README, as ratios within one run
 	$(BIN)/python benchmarks/run_all.py
