@@ -124,7 +124,7 @@ class Looks:
 
     @property
     def early(self) -> bool:
-        """Whether it stopped before the last look; the observed difference then exaggerates the true one."""
+        """Whether it stopped before the last look; the observed difference then leans towards the verdict."""
         return self.stopped != "end" and self.number < self.planned
 
     @property

@@ -41,10 +41,12 @@ def warnings(comparison: Comparison, checks: Sequence[Check], policy: GatePolicy
         if check.metric.gated:
             yield from _of_check(check, policy)
     if comparison.looks is not None and comparison.looks.early:
-        yield (
-            "the observed differences are those of an early stop and exaggerate the true ones; "
-            "the verdict is not affected"
+        lean = (
+            "exaggerate the true ones"
+            if comparison.looks.stopped == "regression"
+            else "flatter the candidate"
         )
+        yield f"the observed differences are those of an early stop and {lean}; the verdict is not affected"
     yield from _drifted(comparison)
     yield from _flaky(comparison)
     for side in (comparison.baseline, comparison.candidate):

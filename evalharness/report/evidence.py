@@ -16,7 +16,7 @@ from evalharness.report.text import one_line
 
 EARLY_MARK: Final = "†"
 """Stands at a difference that was observed at an early stop."""
-EARLY_MEANS: Final = "observed at an early stop, so exaggerated"
+EARLY_MEANS: Final = "observed at an early stop, so leaning towards the verdict"
 FLAKY_SHOWN: Final = 20
 """How many flaky cases of a metric a short rendering names."""
 _FLAKY: Final = 500

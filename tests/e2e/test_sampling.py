@@ -62,6 +62,7 @@ def test_a_candidate_without_a_change_stops_when_every_metric_passed(project: Pr
     assert found["looks"]["stopped"] == "pass"
     assert 100 < found["looks"]["cases"]["questions"]["used"] < 400
     assert found["metrics"][0]["status"] == "pass"
+    assert any("flatter the candidate" in warning for warning in found["warnings"])
 
 
 def test_what_cannot_be_decided_uses_every_case(project: Project) -> None:

@@ -92,7 +92,7 @@ def test_the_mark_of_an_early_stop_leads_to_its_words_and_has_some_of_its_own(
     path = page(browser, tmp_path, build.full_strength())
     mark = "document.querySelector('.forest a.early')"
     assert browser.js(f"{mark}.textContent") == "† at an early stop"
-    assert "exaggerated" in browser.js(f"document.querySelector({mark}.getAttribute('href')).textContent")
+    assert "leaning" in browser.js(f"document.querySelector({mark}.getAttribute('href')).textContent")
     quiet(browser, path)
 
 

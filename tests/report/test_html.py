@@ -138,7 +138,8 @@ def test_looks_waivers_drift_and_flakiness_are_told() -> None:
     assert not page.stack
     for words in (
         "look 2 of 5 · 400 of 1,000 cases · 600 answers a side saved", "−4.3pp † at an early stop [−6.3, −2.3]",
-        "† observed at an early stop, so exaggerated", "may fall by 3pp, waiver active until 2027-03-31",
+        "† observed at an early stop, so leaning towards the verdict",
+        "may fall by 3pp, waiver active until 2027-03-31",
         "extraction/json_valid margin 3pp active until 2027-03-31 The quantised model trades this",
         "extraction/field_f1 margin 3pp expired on 2026-06-30 Until the parser is mended.",
         "routing/exact_match margin exceeded −3.1pp [−4.5, −1.7] 2pp 87.0% 85.5% −1.5pp 83.9%",

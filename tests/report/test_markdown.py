@@ -87,7 +87,7 @@ def test_looks_waivers_drift_and_flakiness_are_told() -> None:
     lines = render_markdown(build.full_strength()).splitlines()
     assert lines[4] == "look 2 of 5 · 400 of 1,000 cases · 600 answers a side saved"
     match = next(line for line in lines if line.startswith("| ❌ | `routing/exact_match`"))
-    assert "| −4.3pp † |" in match and "† observed at an early stop, so exaggerated" in lines
+    assert "| −4.3pp † |" in match and "† observed at an early stop, so leaning towards the verdict" in lines
     assert any("`extraction/json_valid`" in line and "| 3pp (waived) |" in line for line in lines)
     assert (
         "- ⚠️ extraction/field\\_f1: 3pp instead of its own margin (expired on 2026-06-30): "

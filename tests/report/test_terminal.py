@@ -117,7 +117,7 @@ def test_looks_waivers_drift_and_flakiness_are_told() -> None:
         lines.index("✗ REGRESSION exit 1") + 2
     )
     assert "routing/exact_match 85.3% 81.0% −4.3pp † [−6.3, −2.3] 0.016 2pp regression" in lines
-    assert "† observed at an early stop, so exaggerated" in lines
+    assert "† observed at an early stop, so leaning towards the verdict" in lines
     assert "extraction/json_valid 94.0% 91.6% −2.4pp † [−2.9, −1.9] 0.060 3pp pass" in lines
     assert any(
         line.startswith("• extraction/json_valid: 3pp") and "active until 2027-03-31" in line
