@@ -38,7 +38,7 @@ _SPENT: Final = ("calls", "cached", "spent_input_tokens", "spent_output_tokens",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Item:
+class Item:
     """One thing to be judged: the texts, in the baseline-first order, and where they come from."""
 
     case: Case
@@ -66,14 +66,16 @@ class _Recorded(NamedTuple):
 class Judging:
     """Judges the answers of two runs, one look after another."""
 
-    def __init__(self, suite: Suite, registry: Registry, how: Collecting) -> None:
+    def __init__(self, suite: Suite, registry: Registry, how: Collecting, *, others: bool = False) -> None:
+        """`others`: recorded verdicts on cases that are not in the suite are passed over; otherwise an error."""
         self._suite = suite
         self._registry = registry
         self._how = how
         self._votes: dict[tuple[str, str], Vote] = {}
         self._models: dict[str, set[str]] = {}
         self._facts: dict[str, dict[str, Any]] = {}
-        self._known = frozenset(case.id for g in suite.golden_sets for case in g.cases)
+        known = frozenset(case.id for golden_set in suite.golden_sets for case in golden_set.cases)
+        self._known = None if others else known
 
     def judge(
         self, cases: Mapping[str, Iterable[str]] | None, baseline: Run, candidate: Run
@@ -94,9 +96,16 @@ class Judging:
     def _eval(
         self, item: EvalSpec, judge: Judge, wanted: frozenset[str] | None, baseline: Run, candidate: Run
     ) -> JudgedEval:
-        items = list(_items(item, judge, wanted, baseline, candidate))
+        return self.hear(item, judge, list(_items(item, judge, wanted, baseline, candidate)))
+
+    def hear(self, item: EvalSpec, judge: Judge, items: Sequence[Item]) -> JudgedEval:
+        """Every judgment of `items`, in their order.
+
+        Raises:
+            As `judge` does.
+        """
         flags = _flags(items)
-        first = _first_orders(item.golden_set, judge)
+        first = first_orders(item.golden_set, judge)
         asked = [i for i in items if not _settled(judge, i)]
         if judge.provider == "replay" and not judge.panel:
             recorded = _recorded(judge, item, asked, self._known)
@@ -121,13 +130,13 @@ class Judging:
             facts=dict(self._facts.get(item.id, {})),
         )
 
-    def _prompts(self, judge: Judge, item: _Item, first: Mapping[str, Order]) -> list[_Prompt]:
+    def _prompts(self, judge: Judge, item: Item, first: Mapping[str, Order]) -> list[_Prompt]:
         orders: tuple[Order | None, ...] = (None,)
         if judge.mode == "pairwise":
             orders = ("AB", "BA") if judge.orders == "both" else (first[item.case.id],)
         return [self._prompt(member, item, order) for member in judge.panel or (judge,) for order in orders]
 
-    def _prompt(self, judge: Judge, item: _Item, order: Order | None) -> _Prompt:
+    def _prompt(self, judge: Judge, item: Item, order: Order | None) -> _Prompt:
         answers = item.texts[::-1] if order == "BA" else item.texts
         name = order or "one"
         key = f"{item.case.id}#{name}#{short(digest(list(item.texts)))}"
@@ -184,7 +193,7 @@ class Judging:
 
 def _items(
     item: EvalSpec, judge: Judge, wanted: frozenset[str] | None, baseline: Run, candidate: Run
-) -> Iterable[_Item]:
+) -> Iterable[Item]:
     """What there is to judge, in the order of the golden set. A failed answer is not judged.
 
     Pairwise, each repeat of the candidate meets one of the baseline's, in turn where the baseline has fewer.
@@ -201,7 +210,7 @@ def _items(
             for repeat in range(candidate.repeats):
                 text = _text(right.get((case.id, repeat)))
                 if known and text is not None:
-                    yield _Item(
+                    yield Item(
                         case=case, repeat=repeat, role="pair", texts=(known[repeat % len(known)], text)
                     )
             continue
@@ -213,18 +222,18 @@ def _items(
             for repeat in range(run.repeats):
                 text = _text(group.get((case.id, repeat)))
                 if text is not None:
-                    yield _Item(case=case, repeat=repeat, role=role, texts=(text,))
+                    yield Item(case=case, repeat=repeat, role=role, texts=(text,))
 
 
 def _text(attempt: Any) -> str | None:
     return attempt.outcome.text if attempt is not None and isinstance(attempt.outcome, Response) else None
 
 
-def _settled(judge: Judge, item: _Item) -> bool:
+def _settled(judge: Judge, item: Item) -> bool:
     return judge.mode == "pairwise" and same_answer(item.texts[0], item.texts[1])
 
 
-def _first_orders(golden_set: GoldenSet, judge: Judge) -> dict[str, Order]:
+def first_orders(golden_set: GoldenSet, judge: Judge) -> dict[str, Order]:
     """Which answer stands first where each pair is asked once: half of the set each way, drawn by the judge's digest.
 
     It depends on nothing that a look or a run could change.
@@ -233,7 +242,7 @@ def _first_orders(golden_set: GoldenSet, judge: Judge) -> dict[str, Order]:
     return {case.id: "AB" if place % 2 == 0 else "BA" for place, case in enumerate(ranked)}
 
 
-def _flags(items: Sequence[_Item]) -> dict[int, tuple[str, ...]]:
+def _flags(items: Sequence[Item]) -> dict[int, tuple[str, ...]]:
     """What is odd about the answers of each item."""
     sides: dict[int, dict[str, tuple[str, str]]] = {}
     for item in items:
@@ -272,7 +281,7 @@ def _vote(prompt: _Prompt, reply: Response | Failure) -> Vote:
 
 
 def _judgment(
-    golden_set: str, judge: Judge, item: _Item, votes: tuple[Vote, ...] | None, flags: tuple[str, ...]
+    golden_set: str, judge: Judge, item: Item, votes: tuple[Vote, ...] | None, flags: tuple[str, ...]
 ) -> Judgment:
     where: dict[str, Any] = {
         "golden_set": golden_set,
@@ -322,8 +331,10 @@ def _as_suite(item: EvalSpec, judge: Judge, prompts: Iterable[_Prompt]) -> Suite
     )
 
 
-def _recorded(judge: Judge, item: EvalSpec, asked: Sequence[_Item], known: frozenset[str]) -> _Recorded:
+def _recorded(judge: Judge, item: EvalSpec, asked: Sequence[Item], known: frozenset[str] | None) -> _Recorded:
     """The votes of each item from the judge's file of verdicts, and the models it names.
+
+    Verdicts on the judge's labelled items may stand in the same file. `known` None: verdicts on cases may be any.
 
     Raises:
         SpecError: lines are wrong, on cases that no golden set of the suite has, or on other texts than these answers.
@@ -335,10 +346,11 @@ def _recorded(judge: Judge, item: EvalSpec, asked: Sequence[_Item], known: froze
     rows = read_verdicts(
         path, path.name, on="pairs" if pairs else "answers", criteria=None if pairs else criteria
     )
+    labelled = frozenset(label.id for label in judge.labels)
     problems = [
         Problem(f"there is no case {row.id!r} in the golden sets of this suite", path.name, row.line)
         for row in rows
-        if row.id not in known
+        if known is not None and row.id not in known | labelled
     ]
     by_item: dict[tuple[str, int, str], list[RecordedVerdict]] = {}
     for row in rows:
@@ -363,7 +375,7 @@ def _recorded(judge: Judge, item: EvalSpec, asked: Sequence[_Item], known: froze
     return _Recorded(votes=votes, models=tuple(sorted({row.model for row in rows if row.model})))
 
 
-def _on_these(row: RecordedVerdict, item: _Item) -> bool:
+def _on_these(row: RecordedVerdict, item: Item) -> bool:
     digests = [row.baseline_digest, row.candidate_digest]
     if item.role != "pair":
         digests = digests[:1] if item.role == "baseline" else digests[1:]
