@@ -31,11 +31,16 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A worked example shown to the judge: what was asked, the answers, and the reply it should give."""
+    """A worked example shown to the judge: what was asked, the answers, and the reply it should give.
+
+    `contexts` and `target` are shown as a case's would be.
+    """
 
     input: str
     answers: tuple[str, ...]
     reply: Mapping[str, Any]
+    contexts: tuple[str, ...] = ()
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,12 +185,117 @@ class Judgment:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NotMeasured:
+    """There is no such figure; `reason` is a sentence part that says why."""
+
+    reason: str
+
+
+Figure: TypeAlias = Measured | NotMeasured
+"""A measured share or coefficient, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flips:
+    """What the order of two answers does to the verdict, from pairs that were asked in both orders.
+
+    Of a panel, each member's view of a pair counts as one. `n_first` and `n_second` flips favour the first and the
+    second answer; `p_value` is two-sided, of "flips favour neither", None without flips. `first_slot` is the share of
+    all these verdicts for the first answer, a tie counting one half.
+    """
+
+    n_pairs: int
+    n_flipped: int
+    n_first: int
+    n_second: int
+    rate: Measured
+    first_slot: Measured
+    p_value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriterionShares:
+    """How often each side's answers meet one criterion, over all votes."""
+
+    id: str
+    baseline: Figure
+    candidate: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagCount:
+    """How many answers of each side carry a flag. `examples` are ids of a few of their cases."""
+
+    flag: str
+    baseline: int
+    candidate: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Families:
+    """Model families by the names of models; empty where no name tells. `own`: the sides that share the judge's."""
+
+    judge: tuple[str, ...]
+    baseline: tuple[str, ...]
+    candidate: tuple[str, ...]
+    own: tuple[Literal["baseline", "candidate"], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What a judge's verdicts in one comparison say of the judge.
+
+    A judgment is of a pair of answers (pairwise) or of one answer; `n` counts them, by where they come from in
+    `judged`, `identical`, `recorded` and `unjudged`.
+
+    Attributes:
+        without_value: judgments without a verdict. `problem`: the commonest reason, of `problem_count` of them; None
+            and 0 where all have one.
+        votes: replies, and recorded verdicts; `unreadable`: those of them that are no verdict.
+        won, tied, lost: pairs that the judge decided for the candidate, for neither, for the baseline; equal answers
+            are not among them. All 0 for one answer at a time.
+        flips: from pairs asked in both orders.
+        length_correlation: Spearman's, over cases, of how much longer the candidate's answer is (characters) and the
+            preference for it; of one answer at a time, the difference of both values stands for the preference.
+        win_rate, length_controlled: of all pairs with a verdict, equal answers included as ties; as it is, and as it
+            would be at equal length.
+        criteria: of a judge by criteria, else empty.
+        panel_agreement: Krippendorff's alpha between the members of a panel.
+        families: for self-preference.
+        flags: what is odd about the judged answers, the commonest first.
+    """
+
+    n: int
+    judged: int
+    identical: int
+    recorded: int
+    unjudged: int
+    without_value: int
+    problem: str | None
+    problem_count: int
+    votes: int
+    unreadable: int
+    won: int
+    tied: int
+    lost: int
+    flips: Flips | NotMeasured
+    length_correlation: Figure
+    win_rate: Figure
+    length_controlled: Figure
+    criteria: tuple[CriterionShares, ...]
+    panel_agreement: Figure
+    families: Families
+    flags: tuple[FlagCount, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedEval:
     """Everything a judge said of the answers to one eval, on both sides.
 
     `models` are the names the endpoint returned; `facts` hold calls, tokens and money. `judgments` are in the order of
-    the golden set.
+    the golden set. `health` is None until the comparison is made.
     """
 
     eval: str
@@ -194,3 +304,4 @@ class JudgedEval:
     judgments: tuple[Judgment, ...]
     models: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    health: Health | None = None

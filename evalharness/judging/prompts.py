@@ -152,7 +152,9 @@ def _system(judge: Judge) -> str:
 
 
 def _shown(judge: Judge, example: Example, number: int) -> Iterator[Message]:
-    yield Message("user", _request(judge, example.input, example.answers, (), None, f"example {number + 1}"))
+    key = f"example {number + 1}"
+    asked = _request(judge, example.input, example.answers, example.contexts, example.target, key)
+    yield Message("user", asked)
     yield Message("assistant", json.dumps(dict(example.reply), ensure_ascii=False))
 
 

@@ -61,14 +61,17 @@ def read_examples(
 
     def take(number: int, line: Any) -> Example:
         texts = ("input", *TEXTS[mode])
-        _check_texts(line, "an example", texts, (*texts, "reply", "note"))
+        _check_texts(line, "an example", texts, (*texts, "reply", "contexts", "target", "note"))
         if "reply" not in line:
             raise BadLine("the key 'reply' is missing", "show the reply the judge should give")
         _check_shape(line["reply"], shape[mode], "reply")
+        contexts, target = _background(line, mode)
         return Example(
             input=line["input"],
             answers=tuple(line[name] for name in TEXTS[mode]),
             reply=line["reply"],
+            contexts=contexts,
+            target=target,
         )
 
     return _read(path, shown, take)
@@ -173,14 +176,9 @@ class _Labels:
             raise BadLine(
                 f"label must be one of {', '.join(options)}", near if near and "mean" in near else None
             )
-        contexts = line.get("contexts", [])
-        if type(contexts) is not list or not all(type(text) is str for text in contexts):
-            raise BadLine("contexts must be a list of texts")
-        if self._mode == "claims" and not contexts:
-            raise BadLine("has no contexts, which the claims are held against", 'add "contexts": [text, …]')
-        for name in ("target", "labeller"):
-            if name in line and type(line[name]) is not str:
-                raise BadLine(f"{name} must be text, not {describe(line[name])}")
+        contexts, target = _background(line, self._mode)
+        if "labeller" in line and type(line["labeller"]) is not str:
+            raise BadLine(f"labeller must be text, not {describe(line['labeller'])}")
         for name in ("id", "labeller"):
             text = line.get(name, "-")
             if not text.strip() or text != text.strip() or not text.isprintable():
@@ -191,10 +189,22 @@ class _Labels:
             answers=tuple(line[name] for name in TEXTS[self._mode]),
             label=line["label"],
             line=number,
-            contexts=tuple(contexts),
-            target=line.get("target"),
+            contexts=contexts,
+            target=target,
             labeller=line.get("labeller", ""),
         )
+
+
+def _background(line: Mapping[str, Any], mode: Mode) -> tuple[tuple[str, ...], str | None]:
+    """The contexts and the reference beside the judged texts."""
+    contexts = line.get("contexts", [])
+    if type(contexts) is not list or not all(type(text) is str for text in contexts):
+        raise BadLine("contexts must be a list of texts")
+    if mode == "claims" and not contexts:
+        raise BadLine("has no contexts, which the claims are held against", 'add "contexts": [text, …]')
+    if "target" in line and type(line["target"]) is not str:
+        raise BadLine(f"target must be text, not {describe(line['target'])}")
+    return tuple(contexts), line.get("target")
 
 
 def _check_texts(line: Any, what: str, texts: Sequence[str], known: Collection[str]) -> None:

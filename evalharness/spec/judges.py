@@ -195,7 +195,9 @@ class _One(_Files):
             "criteria": [[item.id, item.text, item.weight] for item in criteria],
             "rubric": rubric,
             "prompt": prompt,
-            "examples": [[item.input, item.answers, item.reply] for item in examples],
+            "examples": [
+                [item.input, item.answers, item.reply, item.contexts, item.target] for item in examples
+            ],
             "orders": orders if self.mode == "pairwise" else None,
             "max_chars": max_chars,
             # Without a model or a prompt to go by, the name says whose verdicts these are.

@@ -14,6 +14,7 @@ from evalharness.content import PathPolicy
 from evalharness.core.judges import Calibration, Criterion, Judge, Measured
 from evalharness.core.suites import Suite
 from evalharness.errors import SpecError
+from evalharness.judging.prompts import render
 from evalharness.judging.replies import reply_schema
 from evalharness.spec.calibration import CALIBRATION, read_calibration, write_calibration
 from evalharness.spec.json_schema import json_schema
@@ -383,7 +384,8 @@ def example(project: Project, mode: str, reply: Any) -> None:
     text, prompt, answers, _ = REPLIES[mode]
     judge(project, text + "examples: ./ex.jsonl\n", prompt)
     (project.root / "j/calibration.jsonl").unlink(missing_ok=True)
-    project.write("j/ex.jsonl", json.dumps({"input": "q", **answers, "reply": reply}) + "\n")
+    beside = {"contexts": ["k"], "target": "t"} if mode == "claims" else {}
+    project.write("j/ex.jsonl", json.dumps({"input": "q", **answers, **beside, "reply": reply}) + "\n")
 
 
 @pytest.mark.parametrize("mode", REPLIES)
@@ -394,6 +396,28 @@ def test_examples_reply_as_the_judge_must(project: Project, mode: str) -> None:
     (shown,) = found.examples
     assert (shown.input, shown.answers, shown.reply) == ("q", tuple(answers.values()), reply)
     jsonschema.validate(reply, reply_schema(found))
+    beside = (("k",), "t") if mode == "claims" else ((), None)
+    assert (shown.contexts, shown.target) == beside
+    asked = render(found, input="other", answers=shown.answers, contexts=["other"], key="case")[1].content
+    assert ("\nk\n<<<end context 1" in asked) == (mode == "claims")
+
+
+def test_what_an_example_rests_on_is_part_of_the_digest(project: Project) -> None:
+    reply = REPLIES["claims"][3]
+    example(project, "claims", reply)
+    before = load(project).digest
+    line = {"input": "q", "output": "x", "contexts": ["another"], "target": "t", "reply": reply}
+    project.write("j/ex.jsonl", json.dumps(line) + "\n")
+    assert load(project).digest != before
+
+
+def test_an_example_of_claims_rests_on_contexts(project: Project, failing: Failing) -> None:
+    example(project, "claims", REPLIES["claims"][3])
+    line = {"input": "q", "output": "x", "reply": REPLIES["claims"][3]}
+    project.write("j/ex.jsonl", json.dumps(line) + "\n")
+    assert said(project, failing) == [
+        'j/ex.jsonl:1: has no contexts, which the claims are held against; add "contexts": [text, …]'
+    ]
 
 
 @pytest.mark.parametrize(
