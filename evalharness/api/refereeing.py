@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evalharness.analysis.judge_health import with_health
 from evalharness.analysis.judged import by_standing, standing_warnings, with_judges, with_judgments
 from evalharness.core.comparisons import Comparison
 from evalharness.core.judges import JudgedEval, Judgment
 from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
-from evalharness.engine.judging import Judging
+from evalharness.engine.judging import Judging, heard
 from evalharness.engine.sides import Surroundings
-from evalharness.judging.standing import standing
 from evalharness.store.judgments import load_judgments
 
 
@@ -32,7 +32,8 @@ class Bench:
         if not self.judged:
             return comparison
         first = standing_warnings(plain, self.judged)
-        return replace(comparison, judges=self.judged, warnings=(*first, *comparison.warnings))
+        judges = with_health(self.judged, comparison, self.suite, self.baseline, self.candidate)
+        return replace(comparison, judges=judges, warnings=(*first, *comparison.warnings))
 
 
 class Referee:
@@ -69,17 +70,4 @@ class Referee:
 
     def _as_before(self) -> tuple[JudgedEval, ...]:
         assert self._earlier is not None
-        found = []
-        for name, judge in self._judges.items():
-            judgments = self._earlier.get(name, ())
-            models = tuple(sorted({v.model for j in judgments for v in j.votes if v.model}))
-            found.append(
-                JudgedEval(
-                    eval=name,
-                    judge=judge,
-                    standing=standing(judge, models),
-                    judgments=judgments,
-                    models=models,
-                )
-            )
-        return tuple(found)
+        return tuple(heard(name, judge, self._earlier.get(name, ())) for name, judge in self._judges.items())

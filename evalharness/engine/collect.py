@@ -77,6 +77,7 @@ def collect(
     *,
     asked: Asked | None = None,
     known: Run | None = None,
+    paid: Sequence[Response] = (),
 ) -> tuple[Run, Path]:
     """Answer and score a suite with one candidate, and store the run.
 
@@ -91,6 +92,7 @@ def collect(
         asked: the cases to ask of each golden set, None for all. Answers to others that are stored stay in the run.
         known: the same candidate's run of a moment ago, for fewer cases or repeats. Its answers count whatever
             `how.fresh` says and the provider is, and what they took is part of what this run took.
+        paid: answers of other runs that count towards the same caps.
 
     Returns:
         The run and its folder.
@@ -117,7 +119,7 @@ def collect(
     with locked(folder, lambda: how.progress.note(f"waiting for another process on {folder}")):
         facts: dict[str, Any] = {"calls": 0}
         if not provider.recorded:
-            facts = _ask_open(plan, candidate, provider, how, folder, attempts, asked, known)
+            facts = _ask_open(plan, candidate, provider, how, folder, attempts, asked, known, paid)
         made_calls = bool(facts["calls"])
         if known is not None:
             facts = _summed(known.manifest["facts"], facts, (*_SPENT, "resumed", "cached"))
@@ -217,6 +219,7 @@ def _ask_open(
     attempts: dict[FullKey, Attempt],
     asked: Asked | None,
     known: Run | None,
+    paid: Sequence[Response],
 ) -> dict[str, Any]:
     """Fill `attempts`: from what is stored, from the cache, and by asking for the rest.
 
@@ -258,7 +261,16 @@ def _ask_open(
                         journal.append(attempt)
                 facts |= run_sync(
                     _call(
-                        open_requests, len(wanted), attempts, candidate, provider, how, plan, journal, writer
+                        open_requests,
+                        len(wanted),
+                        attempts,
+                        candidate,
+                        provider,
+                        how,
+                        plan,
+                        journal,
+                        writer,
+                        paid,
                     )
                 )
         return facts
@@ -278,6 +290,7 @@ async def _call(
     plan: Plan,
     journal: Journal,
     cache: CacheWriter | None,
+    paid: Sequence[Response],
 ) -> dict[str, Any]:
     """Ask `requests`, the open ones of `wanted`."""
     loop = asyncio.get_running_loop()
@@ -299,6 +312,7 @@ async def _call(
         spent.add_earlier(
             a.outcome for a in attempts.values() if not a.cached and isinstance(a.outcome, Response)
         )
+        spent.add_earlier(paid)
         started = loop.time()
         try:
             how.progress.start(candidate.name, wanted, wanted - len(requests))

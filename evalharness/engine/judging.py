@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from evalharness._canon import digest, short
 from evalharness.core.attempts import Failure, Response
@@ -34,6 +35,7 @@ from evalharness.spec.verdicts import RecordedVerdict, read_verdicts, text_diges
 
 VERSION: Final = "1"
 """Bumped when prompts or parsing change what a judge is asked or how its reply is read."""
+_NOTHING: Final[Mapping[str, Any]] = {}
 _SPENT: Final = ("calls", "cached", "spent_input_tokens", "spent_output_tokens", "spent_usd")
 
 
@@ -58,11 +60,6 @@ class _Prompt:
     judged: tuple[str, ...]
 
 
-class _Recorded(NamedTuple):
-    votes: dict[int, tuple[Vote, ...]]
-    models: tuple[str, ...]
-
-
 class Judging:
     """Judges the answers of two runs, one look after another."""
 
@@ -72,8 +69,8 @@ class Judging:
         self._registry = registry
         self._how = how
         self._votes: dict[tuple[str, str], Vote] = {}
-        self._models: dict[str, set[str]] = {}
         self._facts: dict[str, dict[str, Any]] = {}
+        self._paid: dict[str, dict[str, list[Response]]] = {}
         known = frozenset(case.id for golden_set in suite.golden_sets for case in golden_set.cases)
         self._known = None if others else known
 
@@ -108,27 +105,19 @@ class Judging:
         first = first_orders(item.golden_set, judge)
         asked = [i for i in items if not _settled(judge, i)]
         if judge.provider == "replay" and not judge.panel:
-            recorded = _recorded(judge, item, asked, self._known)
-            votes_of = recorded.votes
-            self._models.setdefault(judge.digest, set()).update(recorded.models)
+            votes_of = _recorded(judge, item, asked, self._known)
         else:
             prompts = {id(i): self._prompts(judge, i, first) for i in asked}
             self._ask(item, judge, [p for group in prompts.values() for p in group])
-            votes_of = {
-                id(i): tuple(self._votes[p.judge.digest, p.key] for p in prompts[id(i)]) for i in asked
-            }
+            votes_of = {id(i): tuple(self._vote(p) for p in prompts[id(i)]) for i in asked}
         judgments = tuple(
             _judgment(item.golden_set.name, judge, i, votes_of.get(id(i)), flags[id(i)]) for i in items
         )
-        models = tuple(sorted(self._models.get(judge.digest, ())))
-        return JudgedEval(
-            eval=item.id,
-            judge=judge,
-            standing=standing(judge, models),
-            judgments=judgments,
-            models=models,
-            facts=dict(self._facts.get(item.id, {})),
-        )
+        return heard(item.id, judge, judgments, self._facts.get(item.id, {}))
+
+    def _vote(self, prompt: _Prompt) -> Vote:
+        """The vote on a prompt, in the name of the judge that is asked: another may have the same digest."""
+        return replace(self._votes[prompt.judge.digest, prompt.key], judge=prompt.judge.name)
 
     def _prompts(self, judge: Judge, item: Item, first: Mapping[str, Order]) -> list[_Prompt]:
         orders: tuple[Order | None, ...] = (None,)
@@ -139,16 +128,15 @@ class Judging:
     def _prompt(self, judge: Judge, item: Item, order: Order | None) -> _Prompt:
         answers = item.texts[::-1] if order == "BA" else item.texts
         name = order or "one"
-        key = f"{item.case.id}#{name}#{short(digest(list(item.texts)))}"
+        case = item.case
+        target = str(case.targets[0]) if case.targets else None
+        # a case of another golden set may have this id and these answers, to another question
+        texts = digest([case.question, list(item.texts), list(case.contexts), target])
+        key = f"{case.id}#{name}#{short(texts)}"
         messages = render(
-            judge,
-            input=item.case.question,
-            answers=answers,
-            contexts=item.case.contexts,
-            target=str(item.case.targets[0]) if item.case.targets else None,
-            key=key,
+            judge, input=case.question, answers=answers, contexts=case.contexts, target=target, key=key
         )
-        judged = (*answers, *item.case.contexts, item.case.question)
+        judged = (*answers, *case.contexts, case.question)
         return _Prompt(key, judge, order, messages, judged)
 
     def _ask(self, item: EvalSpec, judge: Judge, prompts: Sequence[_Prompt]) -> None:
@@ -159,7 +147,7 @@ class Judging:
                 for p in prompts
                 if p.judge.digest == member.digest and (member.digest, p.key) not in self._votes
             }
-            replies = self._replies(item, judge, member, still)
+            replies = self._replies(item, member, still)
             unread: dict[str, _Prompt] = {}
             for key, prompt in still.items():
                 vote = _vote(prompt, replies[key])
@@ -168,27 +156,45 @@ class Judging:
                 if vote.value is None and vote.raw and isinstance(reply, Response):
                     messages = again(prompt.messages, vote.problem or "no verdict")
                     unread[f"{key}#again"] = replace(prompt, key=f"{key}#again", messages=messages)
-            for key, reply in self._replies(item, judge, member, unread).items():
+            for key, reply in self._replies(item, member, unread).items():
                 second = _vote(unread[key], reply)
                 if second.value is not None:
                     self._votes[member.digest, key.removesuffix("#again")] = second
 
     def _replies(
-        self, item: EvalSpec, judge: Judge, member: Judge, prompts: Mapping[str, _Prompt]
+        self, item: EvalSpec, judge: Judge, prompts: Mapping[str, _Prompt]
     ) -> dict[str, Response | Failure]:
         if not prompts:
             return {}
-        suite = _as_suite(item, member, prompts.values())
-        run, _ = collect(suite, _as_candidate(member), self._registry, self._how)
+        paid = self._paid.setdefault(judge.digest, {})
+        suite = _as_suite(item, prompts.values())
+        run, _ = collect(
+            suite, _as_candidate(judge), self._registry, self._how, paid=[*chain(*paid.values())]
+        )
         (group,) = run.attempts.values()
-        models = {m for m in run.manifest["models_returned"]}
-        for name in {judge.digest, member.digest}:
-            self._models.setdefault(name, set()).update(models)
+        paid[suite.digest] = [
+            a.outcome for a in group.values() if isinstance(a.outcome, Response) and not a.cached
+        ]
         facts = self._facts.setdefault(item.id, {})
         for name in _SPENT:
             if run.manifest["facts"].get(name) is not None:
                 facts[name] = round(facts.get(name, 0) + run.manifest["facts"][name], 6)
         return {case_id: attempt.outcome for (case_id, _), attempt in group.items()}
+
+
+def heard(
+    name: str, judge: Judge, judgments: tuple[Judgment, ...], facts: Mapping[str, Any] = _NOTHING
+) -> JudgedEval:
+    """The judgments of eval `name` with the models that gave them and the standing this leaves the judge."""
+    models = tuple(sorted({vote.model for judgment in judgments for vote in judgment.votes if vote.model}))
+    return JudgedEval(
+        eval=name,
+        judge=judge,
+        standing=standing(judge, models),
+        judgments=judgments,
+        models=models,
+        facts=dict(facts),
+    )
 
 
 def _items(
@@ -317,7 +323,7 @@ def _as_candidate(judge: Judge) -> Candidate:
     )
 
 
-def _as_suite(item: EvalSpec, judge: Judge, prompts: Iterable[_Prompt]) -> Suite:
+def _as_suite(item: EvalSpec, prompts: Iterable[_Prompt]) -> Suite:
     """The prompts as a golden set of their own, without scorers."""
     cases = tuple(Case(id=p.key, messages=p.messages) for p in prompts)
     identity = digest([[case.id, [[m.role, m.content] for m in case.messages]] for case in cases])
@@ -331,8 +337,10 @@ def _as_suite(item: EvalSpec, judge: Judge, prompts: Iterable[_Prompt]) -> Suite
     )
 
 
-def _recorded(judge: Judge, item: EvalSpec, asked: Sequence[Item], known: frozenset[str] | None) -> _Recorded:
-    """The votes of each item from the judge's file of verdicts, and the models it names.
+def _recorded(
+    judge: Judge, item: EvalSpec, asked: Sequence[Item], known: frozenset[str] | None
+) -> dict[int, tuple[Vote, ...]]:
+    """The votes of each item from the judge's file of verdicts.
 
     Verdicts on the judge's labelled items may stand in the same file. `known` None: verdicts on cases may be any.
 
@@ -372,7 +380,7 @@ def _recorded(judge: Judge, item: EvalSpec, asked: Sequence[Item], known: frozen
         votes[id(one)] = tuple(_recorded_vote(judge, row) for row in found)
     if problems:
         raise SpecError(problems[:MAX_SHOWN])
-    return _Recorded(votes=votes, models=tuple(sorted({row.model for row in rows if row.model})))
+    return votes
 
 
 def _on_these(row: RecordedVerdict, item: Item) -> bool:
