@@ -201,8 +201,8 @@ class Flips:
     """What the order of two answers does to the verdict, from pairs that were asked in both orders.
 
     Of a panel, each member's view of a pair counts as one. `n_first` and `n_second` flips favour the first and the
-    second answer; `p_value` is two-sided, of "flips favour neither", None without flips. `first_slot` is the share of
-    all these verdicts for the first answer, a tie counting one half.
+    second answer; `first_slot` is the share of the flips that favour the first (as in a calibration), `p_value`
+    two-sided, of "flips favour neither"; both None without flips.
     """
 
     n_pairs: int
@@ -210,7 +210,7 @@ class Flips:
     n_first: int
     n_second: int
     rate: Measured
-    first_slot: Measured
+    first_slot: Measured | None
     p_value: float | None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -13,6 +12,8 @@ from evalharness.core.runs import Coverage
 from evalharness.core.scores import Direction
 from evalharness.core.suites import Margin
 from evalharness.core.verdicts import Check, Verdict
+from evalharness.report.judges_json import judge_document
+from evalharness.report.numbers import finite
 
 SCHEMA_VERSION: Final = 1
 
@@ -57,15 +58,8 @@ def comparison_document(verdict: Verdict) -> dict[str, Any]:
         "waivers": [_waiver(metric) for metric in waived_metrics(comparison)],
         "anchor": None if comparison.anchor is None else _anchor(comparison.anchor, comparison.drift),
         "flakiness": [_flakiness(item) for item in comparison.flakiness] or None,
+        "judges": [judge_document(one) for one in comparison.judges],
     }
-
-
-def finite(number: float | None) -> float | None:
-    """The number to 12 significant digits and without negative zero, None when it has no finite value.
-
-    The digits beyond depend on the processor (its vector units sum in another order); equal inputs give equal bytes.
-    """
-    return None if number is None or not math.isfinite(number) else float(f"{number:.12g}") + 0.0
 
 
 def own_scale(estimate: PairedEstimate, direction: Direction) -> dict[str, Any]:

@@ -34,6 +34,14 @@ def _usual(number: float) -> int:
     return 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3
 
 
+def finite(number: float | None) -> float | None:
+    """The number to 12 significant digits and without negative zero, None when it has no finite value.
+
+    The digits beyond depend on the processor (its vector units sum in another order); equal inputs give equal bytes.
+    """
+    return None if number is None or not math.isfinite(number) else float(f"{number:.12g}") + 0.0
+
+
 def value(number: float | None, unit: str) -> str:
     """A metric's value: 0.813 of unit "fraction" is "81.3%"; other units are bare, the word standing elsewhere."""
     if number is None or not math.isfinite(number):

@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from evalharness.core.plans import MetricPlan, Outlook, SetCost, SideCost, SuitePlan
-from evalharness.report.comparison_json import finite
+from evalharness.report.numbers import finite
 
 SCHEMA_VERSION: Final = 1
 
