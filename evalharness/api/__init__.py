@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from evalharness._canon import digest
 from evalharness.api.agreement import rater_agreement as rater_agreement
+from evalharness.api.calibration import calibrate_judge as calibrate_judge
+from evalharness.api.labelling import collect_labels as collect_labels
+from evalharness.api.labelling import sample_to_label as sample_to_label
 from evalharness.api.planning import plan as plan
 from evalharness.api.planning import plan_json as plan_json
 from evalharness.api.planning import plan_table as plan_table

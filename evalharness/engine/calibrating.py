@@ -57,6 +57,7 @@ def judge_labels(
         for label in labels
     )
     pairwise = judge.mode == "pairwise"
+    drawn = judge.orders == "random" and judge.provider != "replay"
     items = [
         Item(case=case, repeat=0, role="pair" if pairwise else "candidate", texts=label.answers)
         for case, label in zip(cases, labels, strict=True)
@@ -65,12 +66,12 @@ def judge_labels(
     item = _eval(judge, cases)
     judging = Judging(_suite(item), registry, how, others=True)
     heard = judging.hear(item, asked, items)
-    once = first_orders(item.golden_set, judge) if judge.orders == "random" else {}
+    once = first_orders(item.golden_set, judge) if drawn else {}
     found = []
     for label, judgment in zip(labels, heard.judgments, strict=True):
         first, second = (_in_order(judge, judgment, order) for order in _ORDERS)
         value = judgment.value
-        if judge.orders == "random" and judgment.votes and pairwise:
+        if drawn and judgment.votes and pairwise:
             value = first if once[label.id] == "AB" else second
         found.append(Heard(label=label, judgment=judgment, value=value, orders=(first, second)))
     return replace(heard, judge=judge), tuple(found)

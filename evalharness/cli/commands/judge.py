@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import click
 
-from evalharness.cli.options import emit, json_option, settings
+from evalharness.cli.options import common, emit, guarded_stdout, json_option, running, settings, suite_option
 
 
 @click.group("judge")
@@ -84,4 +85,111 @@ def winrate(
 
     rates = api.judge_win_rate(verdicts, baseline=baseline, candidate=candidate, settings=settings(seed=seed))
     emit(rates.json() if as_json else api.plain(rates.text()))
+    return 0
+
+
+@command.command("calibrate", short_help="Hold a judge against human labels.")
+@click.argument("judge", metavar="JUDGE")
+@running
+@json_option
+def calibrate(
+    judge: str,
+    fresh: bool,
+    quiet: bool,
+    seed: int | None,
+    store: Path | None,
+    allow: tuple[Path, ...],
+    as_json: bool,
+) -> int:
+    """Have a judge judge the items that people labelled, and say whether it may gate.
+
+    JUDGE is a judge's folder with calibration.jsonl. Pairs are asked in both orders. Written: calibration.json beside
+    judge.yaml, bound to the judge and the labels as they are now. Exit 0: the judge may gate; 4: it may not.
+
+    \b
+    evalharness judge calibrate judges/helpfulness
+    evalharness judge calibrate judges/helpfulness --json
+    """
+    from evalharness import api
+
+    use = settings(allow=allow, store=store, seed=seed, fresh=fresh, quiet=quiet)
+    with guarded_stdout():
+        found = api.calibrate_judge(judge, use)
+    emit(found.json() if as_json else api.plain(found.text()))
+    return found.exit_code
+
+
+@command.command("sample", short_help="Draw answers for people to label.")
+@click.argument("answers", metavar="ANSWERS")
+@click.option("--against", metavar="ANSWERS", help="The baseline's answers: people then compare two.")
+@click.option("--n", type=click.IntRange(1), default=100, show_default=True, help="Items to draw.")
+@click.option(
+    "--out", required=True, metavar="FILE", help="The file to write; one that is there is never replaced."
+)
+@click.option(
+    "--format", "form", type=click.Choice(["jsonl", "csv", "html"]), help="By the ending of --out otherwise."
+)
+@click.option("--eval", "eval_id", metavar="ID", help="Draw from this eval of the suite only.")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Seed of the draw (fixed by default).")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where runs lie (default .evalharness).",
+)
+@suite_option
+@common
+@json_option
+def sample(
+    answers: str,
+    against: str | None,
+    n: int,
+    out: str,
+    form: Literal["jsonl", "csv", "html"] | None,
+    eval_id: str | None,
+    seed: int | None,
+    store: Path | None,
+    suite: str | None,
+    allow: tuple[Path, ...],
+    as_json: bool,
+) -> int:
+    """Draw answers at random for people to label, blind to whose they are.
+
+    ANSWERS is a run folder, a candidate file of recorded outputs, or recorded outputs (JSONL, with --suite). An .html
+    file is a page to label in that needs no network; .csv and .jsonl are to be filled in.
+
+    \b
+    evalharness judge sample .evalharness/runs/cand-0123 --against .evalharness/runs/base-4567 --out label.html
+    evalharness judge sample candidate.yaml --n 200 --out label.csv
+    """
+    from evalharness import api
+
+    use = settings(allow=allow, store=store, seed=seed)
+    with guarded_stdout():
+        drawn = api.sample_to_label(
+            answers, out, against=against, n=n, suite=suite, eval_id=eval_id, form=form, settings=use
+        )
+    emit(drawn.json() if as_json else api.plain(drawn.text()))
+    return 0
+
+
+@command.command("collect", short_help="Join people's labels into calibration.jsonl.")
+@click.argument("sheets", metavar="SHEET...", nargs=-1, required=True)
+@click.option(
+    "--out", required=True, metavar="FILE", help="The file to write; one that is there is never replaced."
+)
+@json_option
+def collect(sheets: tuple[str, ...], out: str, as_json: bool) -> int:
+    """Join filled sheets, of several people too, into a judge's calibration.jsonl.
+
+    Each SHEET is a file that `judge sample` wrote (CSV or JSONL) or that its page saved, with labels. Lines without a
+    label are left out and counted.
+
+    \b
+    evalharness judge collect labels-ann.jsonl labels-bob.csv --out judges/helpfulness/calibration.jsonl
+    """
+    from evalharness import api
+
+    found = api.collect_labels(sheets, out, settings())
+    emit(found.json() if as_json else api.plain(found.text()))
     return 0
