@@ -12,6 +12,7 @@ from evalharness.core.attempts import Failure, Response
 from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison
 from evalharness.report import numbers
 from evalharness.report.diff import Effort, Marked, Part, plain, word_diff
+from evalharness.report.opinions import CaseVerdict, Verdicts, by_case, case_verdicts, preference
 from evalharness.report.text import one_line, strip_control
 
 Group: TypeAlias = Literal["regressed", "fixed", "changed"]
@@ -32,12 +33,20 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One metric of one case: before → after on the metric's own scale, and whether that is for the better."""
+    """One metric of one case: before → after on the metric's own scale, and whether that is for the better.
+
+    Where the value is a preference between the answers there is no before, and `after` says what was preferred.
+    """
 
     metric: str
     before: str
     after: str
     better: bool | None
+
+    @property
+    def text(self) -> str:
+        """The movement: "0.71 → 0.44", "prefers the baseline"."""
+        return f"{self.before} → {self.after}" if self.before else self.after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +69,7 @@ class CaseView:
     failed_before: str
     failed_after: str
     note: str
+    verdicts: tuple[CaseVerdict, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +118,7 @@ def build_cases(comparison: Comparison, limits: Limits | None = None) -> CasesVi
     limits = limits or Limits()
     critical = {failure.key for failure in comparison.critical}
     metrics = {metric.id: metric for metric in comparison.metrics}
-    effort = Effort()
+    effort, verdicts = Effort(), by_case(comparison.judges)
     regressed = [c for c in comparison.changes if c.regressed]
     # Stable: given order within the critical ones and within the rest.
     regressed.sort(key=lambda change: change.key not in critical)
@@ -119,7 +129,7 @@ def build_cases(comparison: Comparison, limits: Limits | None = None) -> CasesVi
         changed.sort(key=lambda c: worst[id(c)])
 
     def show(changes: Sequence[CaseChange], group: Group, limit: int) -> Shown:
-        views = (_case(c, group, c.key in critical, metrics, effort) for c in changes[:limit])
+        views = (_case(c, group, c.key in critical, metrics, effort, verdicts) for c in changes[:limit])
         return Shown(tuple(views), len(changes))
 
     groups = {
@@ -163,7 +173,12 @@ def _critical(failure: CriticalFailure, anchors: set[str]) -> CriticalView:
 
 
 def _case(
-    change: CaseChange, group: Group, critical: bool, metrics: dict[str, MetricComparison], effort: Effort
+    change: CaseChange,
+    group: Group,
+    critical: bool,
+    metrics: dict[str, MetricComparison],
+    effort: Effort,
+    verdicts: Verdicts,
 ) -> CaseView:
     case, before, after = change.case, change.before, change.after
     if isinstance(before, Response) and isinstance(after, Response):
@@ -189,6 +204,7 @@ def _case(
         failed_before=_failed(before),
         failed_after=_failed(after),
         note=_note(before, after, old, new),
+        verdicts=case_verdicts(verdicts.get((change.golden_set, case.id), ())),
     )
 
 
@@ -232,10 +248,12 @@ def _moves(change: CaseChange, metrics: dict[str, MetricComparison]) -> Iterable
         delta = change.deltas.get(metric_id)
         if old == new and not delta:
             continue
-        unit = metrics[metric_id].unit if metric_id in metrics else ""
+        metric = metrics.get(metric_id)
+        unit = "" if metric is None else metric.unit
+        pairs = metric is not None and metric.kind == "preference" and new is not None
         yield Move(
             metric=one_line(metric_id, 120),
-            before=numbers.case_value(old, unit),
-            after=numbers.case_value(new, unit),
+            before="" if pairs else numbers.case_value(old, unit),
+            after=preference(new) if pairs and new is not None else numbers.case_value(new, unit),
             better=None if not delta else delta > 0,
         )

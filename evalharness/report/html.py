@@ -17,7 +17,7 @@ from evalharness.report.cases import CasesView, build_cases
 from evalharness.report.evidence import EARLY_MARK, EARLY_MEANS
 from evalharness.report.plot import Panel, panels
 from evalharness.report.tables import breakdown
-from evalharness.report.view import MetricRow, View, build_view
+from evalharness.report.view import EVEN_MARK, EVEN_MEANS, MetricRow, View, build_view
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _SLICES: Final = 200
@@ -48,6 +48,8 @@ def render_html(verdict: Verdict) -> str:
         versions=_versions(view),
         early_mark=EARLY_MARK,
         early_means=EARLY_MEANS,
+        even_mark=EVEN_MARK,
+        even_means=EVEN_MEANS,
         means=words.STATUS_MEANS,
         statuses=_statuses(view),
         css=Markup(css),

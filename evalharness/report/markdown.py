@@ -10,14 +10,16 @@ from evalharness.core.verdicts import Outcome, Verdict
 from evalharness.report.cases import CasesView, CaseView, CriticalView, Limits, build_cases
 from evalharness.report.diff import Part
 from evalharness.report.evidence import EARLY_MARK, EARLY_MEANS, FLAKY_SHOWN, AnchorView, FlakyView
+from evalharness.report.judges import JudgeView
 from evalharness.report.text import one_line
-from evalharness.report.view import MetricRow, View, build_view
+from evalharness.report.view import EVEN_MARK, EVEN_MEANS, MetricRow, View, build_view
 
 LIMIT: Final = 65_000
 """Characters; GitHub refuses comments over 65,536."""
 _MARK: Final[dict[Outcome, str]] = {"pass": "✅", "regression": "❌", "inconclusive": "⚠️", "invalid": "⛔"}
 _METRIC_ROWS: Final = 100
 _CASE_ROWS: Final = 100
+_JUDGES: Final = 8
 _PREVIEW: Final = 160
 
 _BREAK: Final = "\u200b"  # zero-width: ends what GitHub would read as a mention, an issue or a link
@@ -33,12 +35,12 @@ def render_markdown(verdict: Verdict) -> str:
     """The summary, at most `LIMIT` characters; where rows are left out, a line says how many."""
     view = build_view(verdict)
     cases = build_cases(verdict.comparison, Limits(regressed=_CASE_ROWS, fixed=0, changed=0))
-    head = [*_verdict(view), *_reasons(view)]
+    head = [*_verdict(view), *_advisories(view), *_reasons(view)]
     tail = [*_coverage(view), *_warnings(view), *_steps(view), *_about(view)]
     left = LIMIT - _size(head) - _size(tail) - 400
     metrics, left = _metrics(view, left)
     waivers = _waivers(view, left // 6)
-    evidence = _evidence(view, left // 3)
+    evidence = [*_judges(view.judges, left // 6), *_evidence(view, left // 3)]
     regressed = _cases(cases, left - _size(waivers) - _size(evidence))
     return "\n".join([*head, *metrics, *waivers, *regressed, *evidence, *tail]).rstrip() + "\n"
 
@@ -82,6 +84,14 @@ def _verdict(view: View) -> list[str]:
     ]
 
 
+def _advisories(view: View) -> list[str]:
+    """Before anything else is read: which judges do not count, and why."""
+    lines = [f"> ⚠️ {_item(text)}" for text in view.advisories[:_JUDGES]]
+    if len(view.advisories) > _JUDGES:
+        lines.append(f"> {len(view.advisories) - _JUDGES:,} more judges may not gate; see report.html")
+    return ["\n>\n".join(lines), ""] if lines else []
+
+
 def _reasons(view: View) -> list[str]:
     reasons = [*view.reasons, *view.problems]
     lines = [f"- {_item(reason)}" for reason in reasons[:20]]
@@ -106,6 +116,8 @@ def _metrics(view: View, left: int) -> tuple[list[str], int]:
     lines += [*rows, ""]
     if any(row.early for row in view.metrics):
         lines += [f"{EARLY_MARK} {EARLY_MEANS}", ""]
+    if any(row.preference for row in view.metrics):
+        lines += [f"{EVEN_MARK} {EVEN_MEANS}", ""]
     if len(rows) < len(view.metrics):
         lines += [f"{len(view.metrics) - len(rows):,} more metrics in report.html and comparison.json.", ""]
     return lines, left - _size(lines)
@@ -138,7 +150,7 @@ def _metric(row: MetricRow) -> str:
     cells = [
         _STATUS_MARK[row.status],
         code(row.title, cell=True),
-        row.baseline,
+        row.baseline_cell,
         row.candidate,
         row.delta_cell,
         row.ci,
@@ -175,7 +187,7 @@ def _critical(failure: CriticalView) -> str:
 
 
 def _case(case: CaseView, *, critical: bool) -> str:
-    moves = ", ".join(f"{code(m.metric)} {m.before} → {m.after}" for m in case.moves[:3])
+    moves = ", ".join(f"{code(m.metric)} {m.text}" for m in case.moves[:3])
     before = _preview(case.failed_before, case.before.parts)
     after = _preview(case.failed_after, case.after.parts)
     mark = "**critical** " if critical else ""
@@ -192,6 +204,18 @@ def _preview(failed: str, parts: Iterable[Part]) -> str:
 def _waivers(view: View, budget: int) -> list[str]:
     rows = [f"- {'' if w.active else '⚠️ '}{_item(w.line)}" for w in view.evidence.waivers if not w.told]
     return _block("**Waivers**", [], rows, budget)
+
+
+def _judges(judges: Iterable[JudgeView], budget: int) -> list[str]:
+    """Two lines a judge: standing and counts, then health."""
+    rows = []
+    for judge in judges:
+        mark = "" if judge.may_gate else "⚠️ "
+        rows.append(
+            f"- {mark}{code(judge.metric)}, judge {code(judge.name)}: {_item(one_line(judge.first_line, 600))}\n"
+            f"  {_item(one_line(judge.second_line, 1200))}"
+        )
+    return _block("**Judges**", [], rows, budget)
 
 
 def _evidence(view: View, budget: int) -> list[str]:

@@ -18,7 +18,7 @@ from rich.text import Text
 from evalharness.core.verdicts import Outcome, Status, Verdict
 from evalharness.report.evidence import EARLY_MARK, EARLY_MEANS, FLAKY_SHOWN, AnchorView, FlakyView
 from evalharness.report.text import one_line
-from evalharness.report.view import MetricRow, View, build_view
+from evalharness.report.view import EVEN_MARK, EVEN_MEANS, MetricRow, View, build_view
 
 _STATUS_STYLE: Final[dict[Status, str]] = {
     "regression": "bold red",
@@ -64,14 +64,21 @@ def render_terminal(verdict: Verdict, *, width: int, color: bool) -> str:
         _environ={},
     )
     _heading(console, view)
+    for text in view.advisories:
+        _item(console, "!", text, "bold yellow")
     if view.metrics:
         console.print(_metrics(view, console.width))
     if any(row.early for row in view.metrics):
         _item(console, EARLY_MARK, EARLY_MEANS)
         console.print()
+    if any(row.preference for row in view.metrics):
+        _item(console, EVEN_MARK, EVEN_MEANS)
+        console.print()
     _outcome(console, view)
     _waivers(console, view)
     _cases(console, verdict, view)
+    if view.judges:
+        _judges(console, view)
     if view.evidence.anchor is not None:
         _anchor(console, view.evidence.anchor)
     if view.evidence.flakiness:
@@ -121,7 +128,7 @@ def _metrics(view: View, width: int) -> Table:
 
     level = next((row.ci_level for row in rows if row.ci_level), "95%")
     columns = [
-        _Column("baseline", cells("baseline"), 2),
+        _Column("baseline", cells("baseline_cell"), 2),
         _Column("candidate", cells("candidate"), 1),
         _Column("Δ", cells("delta_cell"), 0),
         _Column(f"{level} CI", cells("ci"), 4),
@@ -218,6 +225,15 @@ def _keys(console: Console, label: str, keys: list[str], style: str) -> None:
     if len(keys) > _NAMED_CASES:
         line.append(f" and {len(keys) - _NAMED_CASES:,} more", "dim")
     console.print(Padding(line, (0, 0, 0, 2)))
+
+
+def _judges(console: Console, view: View) -> None:
+    console.print()
+    console.print(Text("Judges", "bold"))
+    for judge in view.judges:
+        mark, style = ("•", "") if judge.may_gate else ("!", "yellow")
+        _item(console, mark, f"{judge.metric}, judge {judge.name}: {judge.first_line}", style)
+        _item(console, "", judge.second_line)
 
 
 def _anchor(console: Console, anchor: AnchorView) -> None:

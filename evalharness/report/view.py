@@ -13,9 +13,14 @@ from evalharness.core.verdicts import Check, Outcome, Status, Verdict
 from evalharness.report import numbers, words
 from evalharness.report.comparison_json import NO_ESTIMATE, own_scale
 from evalharness.report.evidence import EARLY_MARK, Evidence, build_evidence, waiver_state
+from evalharness.report.judges import JudgeView, advisories, build_judges
 from evalharness.report.text import one_line
 
 _NAME = 120
+WIN_RATE = "win rate"
+EVEN_MARK = "‡"
+"""Stands at the baseline's value of a win rate."""
+EVEN_MEANS = "won by the candidate against the baseline, ties counting one half; 50% is even by definition"
 _SENTENCE = 1200
 
 
@@ -80,7 +85,18 @@ class MetricRow:
     @property
     def title(self) -> str:
         """The label with the unit where numbers do not carry it: "answers/length (characters)"."""
-        return f"{self.label} ({self.unit_word})" if self.unit_word else self.label
+        word = WIN_RATE if self.preference else self.unit_word
+        return f"{self.label} ({word})" if word else self.label
+
+    @property
+    def preference(self) -> bool:
+        """Whether the value is a win rate against the baseline, whose own is 50% by definition."""
+        return self.kind == "preference"
+
+    @property
+    def baseline_cell(self) -> str:
+        """The baseline's value in a table, marked where it is 50% by definition: "50% ‡"."""
+        return f"50% {EVEN_MARK}" if self.preference and self.baseline != numbers.DASH else self.baseline
 
     @property
     def margin_long(self) -> str:
@@ -133,12 +149,14 @@ class View:
     """A verdict as every renderer shows it. All text is free of control characters; none of it is escaped.
 
     `metrics` is the main table: each metric, followed by those of its slices that gate. `slices` holds every slice.
+    `advisories` say which judges may not gate and why; they stand beside the verdict, and not among `warnings`.
     """
 
     outcome: Outcome
     word: str
     exit_code: int
     headline: str
+    advisories: tuple[str, ...]
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
@@ -156,6 +174,7 @@ class View:
     n_fixed: int
     n_critical: int
     evidence: Evidence
+    judges: tuple[JudgeView, ...]
 
     @property
     def sides(self) -> tuple[SideView, SideView]:
@@ -185,14 +204,16 @@ def build_view(verdict: Verdict) -> View:
     fixed = sum(change.fixed and not change.regressed for change in changes)
     evidence = build_evidence(verdict)
     problems = [p for p in comparison.problems if p not in verdict.reasons]
-    warnings = dict.fromkeys((*verdict.warnings, *comparison.warnings))
+    warnings = tuple(dict.fromkeys((*verdict.warnings, *comparison.warnings)))
+    advisory = advisories(comparison.judges, warnings)
     return View(
         outcome=verdict.outcome,
         word=words.OUTCOME_WORD[verdict.outcome],
         exit_code=verdict.exit_code,
         headline=words.headline(verdict),
+        advisories=tuple(one_line(a, _SENTENCE) for a in advisory),
         reasons=tuple(one_line(r, _SENTENCE) for r in _reasons(verdict)),
-        warnings=tuple(one_line(w, _SENTENCE) for w in warnings),
+        warnings=tuple(one_line(w, _SENTENCE) for w in warnings if w not in advisory),
         problems=tuple(one_line(p, _SENTENCE) for p in problems),
         steps=words.next_steps(verdict),
         suite=one_line(comparison.suite_name, _NAME),
@@ -208,6 +229,7 @@ def build_view(verdict: Verdict) -> View:
         n_fixed=fixed,
         n_critical=len({failure.key for failure in comparison.critical}),
         evidence=evidence,
+        judges=build_judges(comparison.judges),
     )
 
 
