@@ -26,6 +26,7 @@ from evalharness.api.labelling import sample_to_label as sample_to_label
 from evalharness.api.planning import plan as plan
 from evalharness.api.planning import plan_json as plan_json
 from evalharness.api.planning import plan_table as plan_table
+from evalharness.api.preferences import export_preferences as export_preferences
 from evalharness.api.winrate import judge_win_rate as judge_win_rate
 from evalharness.content import PathPolicy
 from evalharness.core.attempts import Attempt as Attempt
@@ -280,6 +281,19 @@ def rerender(
             or sampling by now. And as `compare`.
     """
     use = settings or Settings()
+    found, suite, manifest = asked_again(folder, use)
+    target = Path(out) if out is not None else Path(folder)
+    clear_report(target)  # refuses a folder that holds something else, a run for one
+    same = replace(use, seed=manifest["seed"])
+    return found.verdict, _written(found, suite, target, same, manifest["today"])
+
+
+def asked_again(folder: str | Path, use: Settings) -> tuple[Answer, Suite, Mapping[str, Any]]:
+    """An earlier comparison made again from its stored runs and judgments, without a call; its suite and manifest.
+
+    Raises:
+        As `rerender` does.
+    """
     manifest = read_report_manifest(Path(folder))
     roles = [role for role in ("baseline", "candidate", "anchor") if manifest[role] is not None]
     runs = []
@@ -309,9 +323,7 @@ def rerender(
                 f"{run_folder}: its answers or scores are no longer those of the {role} of this report; "
                 "run compare again"
             )
-    target = Path(out) if out is not None else Path(folder)
-    clear_report(target)  # refuses a folder that holds something else, a run for one
-    return found.verdict, _written(found, suite, target, same, manifest["today"])
+    return found, suite, manifest
 
 
 def rescore(folder: str | Path, *, suite: str | Path | None = None, settings: Settings | None = None) -> Run:

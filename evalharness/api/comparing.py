@@ -69,9 +69,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A verdict with what its report's manifest says. `critical`: the run that asked failed critical cases again."""
+    """A verdict with what its report's manifest says.
+
+    `runs`: both sides as they were compared. `critical`: the run that asked failed critical cases again.
+    """
 
     verdict: Verdict
+    runs: tuple[Run, Run]
     baseline: Mapping[str, Any]
     candidate: Mapping[str, Any]
     anchor: Mapping[str, Any] | None
@@ -256,8 +260,11 @@ class _Sides:
         """The verdict with what is known of the runs, named by the answers that were compared."""
         compared = verdict.comparison
         anchor = compared.anchor
+        baseline, candidate = self._found[:2]
+        assert baseline is not None and candidate is not None
         return Answer(
             verdict=verdict,
+            runs=(baseline, candidate),
             baseline={**self._about[0], "run_id": compared.baseline.run_id},
             candidate={**self._about[1], "run_id": compared.candidate.run_id},
             anchor={**self._about[2], "run_id": anchor.run_id} if anchor is not None else None,

@@ -53,7 +53,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What `card.yaml` says about a golden set."""
+    """What `card.yaml` says about a golden set. `held_out`: its cases must never be trained on."""
 
     name: str
     version: str
@@ -65,6 +65,7 @@ class Card:
     created: str = ""
     rotate_after: str = ""
     cases_digest: str = ""
+    held_out: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

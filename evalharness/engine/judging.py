@@ -93,7 +93,7 @@ class Judging:
     def _eval(
         self, item: EvalSpec, judge: Judge, wanted: frozenset[str] | None, baseline: Run, candidate: Run
     ) -> JudgedEval:
-        return self.hear(item, judge, list(_items(item, judge, wanted, baseline, candidate)))
+        return self.hear(item, judge, list(judged_items(item, judge, wanted, baseline, candidate)))
 
     def hear(self, item: EvalSpec, judge: Judge, items: Sequence[Item]) -> JudgedEval:
         """Every judgment of `items`, in their order.
@@ -197,7 +197,7 @@ def heard(
     )
 
 
-def _items(
+def judged_items(
     item: EvalSpec, judge: Judge, wanted: frozenset[str] | None, baseline: Run, candidate: Run
 ) -> Iterable[Item]:
     """What there is to judge, in the order of the golden set. A failed answer is not judged.

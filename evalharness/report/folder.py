@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from evalharness.core.verdicts import Verdict
 from evalharness.errors import StoreError, UsageError
-from evalharness.store.files import explain, read_json, write_json, write_text
+from evalharness.store.files import explain, file_digest, read_json, write_json, write_text
 from evalharness.store.judgments import NAME as JUDGMENTS
 from evalharness.store.judgments import save_judgments
 
@@ -91,7 +91,8 @@ def write_report_manifest(
     """Write manifest.json.
 
     `baseline`, `candidate` and `anchor` are from `about_run`; the rest are paths, a digest of the rules, the seed, the
-    day that waivers were judged on, and which looks were taken: what it takes to come to the same verdict again.
+    day that waivers were judged on, and which looks were taken: what it takes to come to the same verdict again. The
+    judgments beside it, where there are any, are held by their digest.
 
     Raises:
         StoreError: it cannot be written.
@@ -110,6 +111,7 @@ def write_report_manifest(
             "today": today,
             "critical": critical,
             "looks": looks,
+            "judgments": file_digest(directory / JUDGMENTS),
         },
     )
 
@@ -118,7 +120,7 @@ def read_report_manifest(directory: Path) -> dict[str, Any]:
     """The manifest of a report folder.
 
     Raises:
-        StoreError: there is none, or it is damaged.
+        StoreError: there is none, it is damaged, or the judgments beside it are not those that were written with it.
     """
     place = directory / MANIFEST
     if not place.is_file():
@@ -141,6 +143,10 @@ def read_report_manifest(directory: Path) -> dict[str, Any]:
     )
     if not whole:
         raise StoreError(f"{place}: damaged, or not of a comparison; run compare again")
+    if manifest.get("judgments") != file_digest(directory / JUDGMENTS):
+        raise StoreError(
+            f"{directory / JUDGMENTS}: edited, damaged or gone since compare wrote it; run compare again"
+        )
     found: dict[str, Any] = manifest
     return found
 

@@ -176,7 +176,7 @@ def _size(cases: Sequence[Case], shown: str, *, allowed: bool) -> Iterator[Findi
         yield Finding(level="warning", code="size", message=message, file=shown)
 
 
-def _normal(text: str) -> str:
+def words_alone(text: str) -> str:
     """Words only: Unicode-normalised, case-folded, without punctuation or spacing."""
     return " ".join(_WORDS.findall(unicodedata.normalize("NFKC", text).casefold()))
 
@@ -185,7 +185,7 @@ def _asked(case: Case) -> str:
     """Everything the model is given, normalised; a text without words stands for itself."""
     parts = [case.input] if case.input is not None else [message.content for message in case.messages]
     text = "\n".join([*parts, *case.contexts, *case.choices])
-    return _normal(text) or text.strip()
+    return words_alone(text) or text.strip()
 
 
 def _duplicates(cases: Sequence[Case], shown: str) -> Iterator[Finding]:

@@ -57,6 +57,7 @@ def load_golden_set(path: Path, *, paths: PathPolicy) -> GoldenSet:
             created=card.created or "",
             rotate_after=card.rotate_after or "",
             cases_digest=card.cases_digest or "",
+            held_out=card.held_out,
         ),
         cases=folder.cases,
         digest=folder.digest,

@@ -231,6 +231,10 @@ class CardFile(Spec):
         default=None, description="From this date on, the set should be renewed"
     )
     allow_small: str | None = Field(default=None, description="Why fewer than 100 cases are enough here")
+    held_out: bool = Field(
+        default=True,
+        description="false: not kept from training; `judge export` may make preference pairs of these cases",
+    )
     cases_digest: str | None = Field(
         default=None, description="The lock; written by `evalharness golden lock`"
     )

@@ -82,12 +82,18 @@ def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
 
 
 def suite_warnings(suite: Suite) -> tuple[str, ...]:
-    """What a user should know of a suite that loads: golden sets without a lock, thin slices."""
+    """What a user should know of a suite that loads: golden sets without a lock or not held out, thin slices."""
     warnings = [
         # no path: warnings are part of comparison.json, which is the same wherever the files lie
         f"golden set {item.name} is not locked: its cases can change unseen; run: evalharness golden lock FOLDER"
         for item in suite.golden_sets
         if not item.card.cases_digest
+    ]
+    warnings += [
+        f"golden set {item.name} is not held out: models may be trained on its cases, and what they score on it then "
+        "says little of new ones"
+        for item in suite.golden_sets
+        if not item.card.held_out
     ]
     return (*warnings, *gate_warnings(suite))
 

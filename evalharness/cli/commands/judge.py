@@ -193,3 +193,36 @@ def collect(sheets: tuple[str, ...], out: str, as_json: bool) -> int:
     found = api.collect_labels(sheets, out, settings())
     emit(found.json() if as_json else api.plain(found.text()))
     return 0
+
+
+@command.command("export", short_help="Judged pairs as preference data for training.")
+@click.argument("report", metavar="REPORT", type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The JSONL file to write."
+)
+@click.option(
+    "--held-out",
+    "held_out",
+    multiple=True,
+    metavar="GOLDEN_SET",
+    help="A golden set beside the suite's that no pair may repeat (repeatable).",
+)
+@json_option
+@common
+def export(
+    report: Path, out: Path, held_out: tuple[str, ...], as_json: bool, allow: tuple[Path, ...]
+) -> int:
+    """Write pairs that a judge compared as {"prompt", "chosen", "rejected"} for preference training.
+
+    REPORT is the folder `compare` wrote. Left out and counted: ties, verdicts that depend on the order, odd answers,
+    and every case of a golden set, unless its card says `held_out: false`; then still every case that asks what a
+    held-out case asks. With nothing to export no file is written.
+
+    \b
+    evalharness judge export reports/base-vs-candidate --out pairs.jsonl
+    """
+    from evalharness import api
+
+    told = api.export_preferences(report, out, held_out=held_out, settings=settings(allow=allow))
+    emit(told.json() if as_json else api.plain(told.text()))
+    return 0
