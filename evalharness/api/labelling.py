@@ -237,7 +237,7 @@ def collect_labels(
         mode=mode,
         n_labels=len(labels),
         n_items=len({label.id for label in labels}),
-        labellers=Counter(label.labeller for label in labels),
+        labellers=dict(Counter(label.labeller for label in labels)),
         n_empty=n_empty,
         n_tied=len(agreed.tied),
         labels=dict(sorted(Counter(label.label for label in agreed.labels).items())),
@@ -341,7 +341,7 @@ def _draw(suite: Suite, sides: Sequence[Run], n: int, seed: int) -> tuple[list[T
     taken = rng.permutation(len(able))[:n]
     swapped = rng.permutation(np.arange(len(taken)) % 2 == 1)
     draw = f"sample seed={seed} drawn={len(taken)} of={len(able)} runs=" + ",".join(
-        short(str(run.manifest["run_id"])) for run in sides
+        short(run.id) for run in sides
     )
     items = []
     for at, swap in zip(taken.tolist(), swapped.tolist(), strict=True):

@@ -143,7 +143,7 @@ def _page(rows: Sequence[Mapping[str, Any]], mode: Mode, title: str) -> str:
     page, css, js = _template()
     policy = (
         f"default-src 'none'; style-src {_source(css)}; script-src {_source(js)}; "
-        "base-uri 'none'; form-action 'none'"
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
     return page.replace("{{ policy }}", policy, 1).replace("{{ data }}", data, 1)
 

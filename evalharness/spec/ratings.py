@@ -1,4 +1,7 @@
-"""Reading ratings: one `{"id": item, "rater": name, "value": label or number}` a line, every problem with its line."""
+"""Reading ratings: one `{"id": item, "rater": name, "value": label or number}` a line, every problem with its line.
+
+The human labels of a judge (calibration.jsonl) are ratings too: `labeller` is the rater and `label` the value.
+"""
 
 from __future__ import annotations
 
@@ -96,6 +99,8 @@ class _Reader:
 def _fields(line: Any) -> tuple[str, str, Value]:
     if type(line) is not dict:
         raise BadLine(f"a rating must be a JSON object, not {describe(line)}", _SHAPE)
+    if "label" in line and not {"rater", "value"} & line.keys():
+        line = _of_label(line)
     for name in line:
         if name not in _KEYS:
             raise BadLine(f"unknown key {name!r}", did_you_mean(name, set(_KEYS) - line.keys()) or _SHAPE)
@@ -115,6 +120,14 @@ def _fields(line: Any) -> tuple[str, str, Value]:
         if isinstance(text, str) and (not text or text != text.strip() or not text.isprintable()):
             raise BadLine(f"{name} {_short(text)} is empty, padded with spaces, or holds control characters")
     return line["id"], line["rater"], value
+
+
+def _of_label(line: dict[str, Any]) -> dict[str, Any]:
+    if not line.get("labeller"):
+        raise BadLine("the label has no 'labeller'", "say who gave it")
+    if line["label"] == "":
+        raise BadLine("has no label yet", "leave the line out where there is no rating")
+    return {"id": line.get("id"), "rater": line["labeller"], "value": line["label"]}
 
 
 def _short(value: Value) -> str:
