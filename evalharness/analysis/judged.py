@@ -15,7 +15,7 @@ from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
 from evalharness.core.judges import Judge, JudgedEval, Judgment, Role
 from evalharness.core.protocols import Scorer
-from evalharness.core.runs import Run
+from evalharness.core.runs import Run, count_coverage
 from evalharness.core.scores import Metric, Score, Scored, Unscored
 from evalharness.core.suites import JUDGE_METRIC, ScorerSpec, Suite
 
@@ -56,27 +56,30 @@ def with_judges(suite: Suite, scorers: Mapping[str, Scorer]) -> tuple[Suite, dic
 
 
 def by_standing(suite: Suite, judged: Sequence[JudgedEval]) -> Suite:
-    """The suite with the metrics of judges that may not gate made advisory."""
+    """The suite with the metrics of judges that may not gate made advisory, and their slices with them."""
     rules = dict(suite.gate.metrics)
-    for one in judged:
-        metric_id = f"{one.eval}/{JUDGE_METRIC}"
+    barred = {f"{one.eval}/{JUDGE_METRIC}": one for one in judged if not one.standing.may_gate}
+    for metric_id, one in barred.items():
         rule = suite.gate.rule(metric_id)
-        if not one.standing.may_gate and not rule.advisory:
+        if not rule.advisory:
             rules[metric_id] = replace(rule, advisory=True, why=_why(one))
-    return replace(suite, gate=replace(suite.gate, metrics=rules))
+    slices = tuple(rule for rule in suite.gate.slices if rule.metric not in barred)
+    return replace(suite, gate=replace(suite.gate, metrics=rules, slices=slices))
 
 
 def standing_warnings(suite: Suite, judged: Sequence[JudgedEval]) -> tuple[str, ...]:
     """What is said first of judges that may not gate, where the suite would let them."""
+    sliced = {rule.metric for rule in suite.gate.slices}
     return tuple(
-        f"{one.eval}/{JUDGE_METRIC} is advisory: {_why(one)}"
+        f"{metric_id} is advisory: {_why(one)}"
         for one in judged
-        if not one.standing.may_gate and not suite.gate.rule(f"{one.eval}/{JUDGE_METRIC}").advisory
+        if not one.standing.may_gate
+        and (not suite.gate.rule(metric_id := f"{one.eval}/{JUDGE_METRIC}").advisory or metric_id in sliced)
     )
 
 
 def _why(one: JudgedEval) -> str:
-    return f"the judge {one.judge.name} may not gate: " + "; ".join(one.standing.reasons)
+    return "; ".join(one.standing.reasons)
 
 
 def with_judgments(run: Run, judged: Sequence[JudgedEval], sets: Mapping[str, str], *, role: Role) -> Run:
@@ -93,7 +96,8 @@ def with_judgments(run: Run, judged: Sequence[JudgedEval], sets: Mapping[str, st
             scores[metric_id] = {
                 (j.case_id, j.repeat): _score(j) for j in one.judgments if j.role in ("pair", role)
             }
-    return replace(run, scores=scores, manifest={**run.manifest, "metrics": metrics})
+    coverage = count_coverage(run.attempts, scores, metrics).row()
+    return replace(run, scores=scores, manifest={**run.manifest, "metrics": metrics, "coverage": coverage})
 
 
 def _score(judgment: Judgment) -> Score:

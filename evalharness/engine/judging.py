@@ -31,6 +31,7 @@ from evalharness.judging.replies import read_reply, reply_schema, weighted
 from evalharness.judging.standing import standing
 from evalharness.plugins import Registry
 from evalharness.spec.cases import MAX_SHOWN
+from evalharness.spec.judges import RECORDED
 from evalharness.spec.verdicts import RecordedVerdict, read_verdicts, text_digest
 
 VERSION: Final = "1"
@@ -102,28 +103,35 @@ class Judging:
             As `judge` does.
         """
         flags = _flags(items)
-        first = first_orders(item.golden_set, judge)
         asked = [i for i in items if not _settled(judge, i)]
-        if judge.provider == "replay" and not judge.panel:
-            votes_of = _recorded(judge, item, asked, self._known)
-        else:
-            prompts = {id(i): self._prompts(judge, i, first) for i in asked}
-            self._ask(item, judge, [p for group in prompts.values() for p in group])
-            votes_of = {id(i): tuple(self._vote(p) for p in prompts[id(i)]) for i in asked}
+        orders = _orders(item.golden_set, judge)
+        votes_of: dict[int, tuple[Vote, ...]] = {id(i): () for i in asked}
+        for member in judge.panel or (judge,):
+            if member.provider == RECORDED:
+                found = _recorded(member, item, asked, self._known)
+            else:
+                found = self._asked(item, member, asked, orders)
+            votes_of = {key: votes + found[key] for key, votes in votes_of.items()}
         judgments = tuple(
             _judgment(item.golden_set.name, judge, i, votes_of.get(id(i)), flags[id(i)]) for i in items
         )
         return heard(item.id, judge, judgments, self._facts.get(item.id, {}))
 
-    def _vote(self, prompt: _Prompt) -> Vote:
-        """The vote on a prompt, in the name of the judge that is asked: another may have the same digest."""
-        return replace(self._votes[prompt.judge.digest, prompt.key], judge=prompt.judge.name)
-
-    def _prompts(self, judge: Judge, item: Item, first: Mapping[str, Order]) -> list[_Prompt]:
-        orders: tuple[Order | None, ...] = (None,)
-        if judge.mode == "pairwise":
-            orders = ("AB", "BA") if judge.orders == "both" else (first[item.case.id],)
-        return [self._prompt(member, item, order) for member in judge.panel or (judge,) for order in orders]
+    def _asked(
+        self,
+        item: EvalSpec,
+        judge: Judge,
+        items: Sequence[Item],
+        orders: Mapping[str, Sequence[Order | None]],
+    ) -> dict[int, tuple[Vote, ...]]:
+        """The votes of one judge that is asked. `orders` has those that each case is shown in."""
+        prompts = {id(i): [self._prompt(judge, i, order) for order in orders[i.case.id]] for i in items}
+        self._ask(item, judge, [prompt for group in prompts.values() for prompt in group])
+        # in the name of the judge that is asked: another may have the same digest
+        return {
+            key: tuple(replace(self._votes[judge.digest, p.key], judge=judge.name) for p in group)
+            for key, group in prompts.items()
+        }
 
     def _prompt(self, judge: Judge, item: Item, order: Order | None) -> _Prompt:
         answers = item.texts[::-1] if order == "BA" else item.texts
@@ -141,25 +149,19 @@ class Judging:
 
     def _ask(self, item: EvalSpec, judge: Judge, prompts: Sequence[_Prompt]) -> None:
         """Fill the votes of all prompts that have none yet; a reply that cannot be read is asked for once more."""
-        for member in judge.panel or (judge,):
-            still = {
-                p.key: p
-                for p in prompts
-                if p.judge.digest == member.digest and (member.digest, p.key) not in self._votes
-            }
-            replies = self._replies(item, member, still)
-            unread: dict[str, _Prompt] = {}
-            for key, prompt in still.items():
-                vote = _vote(prompt, replies[key])
-                self._votes[member.digest, key] = vote
-                reply = replies[key]
-                if vote.value is None and vote.raw and isinstance(reply, Response):
-                    messages = again(prompt.messages, vote.problem or "no verdict")
-                    unread[f"{key}#again"] = replace(prompt, key=f"{key}#again", messages=messages)
-            for key, reply in self._replies(item, member, unread).items():
-                second = _vote(unread[key], reply)
-                if second.value is not None:
-                    self._votes[member.digest, key.removesuffix("#again")] = second
+        still = {p.key: p for p in prompts if (judge.digest, p.key) not in self._votes}
+        replies = self._replies(item, judge, still)
+        unread: dict[str, _Prompt] = {}
+        for key, prompt in still.items():
+            reply = replies[key]
+            vote = self._votes[judge.digest, key] = _vote(prompt, reply)
+            if vote.value is None and vote.raw and isinstance(reply, Response):
+                messages = again(prompt.messages, vote.problem or "no verdict")
+                unread[f"{key}#again"] = replace(prompt, key=f"{key}#again", messages=messages)
+        for key, reply in self._replies(item, judge, unread).items():
+            second = _vote(unread[key], reply)
+            if second.value is not None:
+                self._votes[judge.digest, key.removesuffix("#again")] = second
 
     def _replies(
         self, item: EvalSpec, judge: Judge, prompts: Mapping[str, _Prompt]
@@ -239,6 +241,14 @@ def _settled(judge: Judge, item: Item) -> bool:
     return judge.mode == "pairwise" and same_answer(item.texts[0], item.texts[1])
 
 
+def _orders(golden_set: GoldenSet, judge: Judge) -> dict[str, Sequence[Order | None]]:
+    """The orders that the answers to each case are shown in."""
+    if judge.mode == "pairwise" and judge.orders == "random":
+        return {case_id: (order,) for case_id, order in first_orders(golden_set, judge).items()}
+    every: tuple[Order | None, ...] = ("AB", "BA") if judge.mode == "pairwise" else (None,)
+    return {case.id: every for case in golden_set.cases}
+
+
 def first_orders(golden_set: GoldenSet, judge: Judge) -> dict[str, Order]:
     """Which answer stands first where each pair is asked once: half of the set each way, drawn by the judge's digest.
 
@@ -300,10 +310,10 @@ def _judgment(
         return identical_pair(**where)
     if not votes:
         return unjudged(**where, problem="there is no recorded verdict on it")
-    if len(votes) == 1 and judge.provider == "replay":
+    if len(votes) == 1 and judge.provider == RECORDED:
         judge = replace(judge, orders="random")  # a recording may hold one order only
     combine: Callable[..., Judgment] = combine_pair if judge.mode == "pairwise" else combine_answer
-    return combine(judge, votes, source="recorded" if judge.provider == "replay" else "judged", **where)
+    return combine(judge, votes, source="recorded" if judge.provider == RECORDED else "judged", **where)
 
 
 def _as_candidate(judge: Judge) -> Candidate:

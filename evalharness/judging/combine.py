@@ -90,8 +90,8 @@ def combine_answer(
     """The votes on one answer, by criteria or claims, as its value in [0, 1].
 
     A panel's majority decides each criterion (met where more than half of all members say so) before the weighted
-    share is taken. Claims differ between members, so there the majority is the median of their values. Median and mean
-    need every member. Arguments, result and errors are those of `combine_pair`.
+    share is taken. Where members share no criteria (claims, recorded scores) the majority is the median of their
+    values. Median and mean need every member. Arguments, result and errors are those of `combine_pair`.
     """
     members = _by_member(judge, votes)
     mine = [votes.get(None) for votes in members.values()]
@@ -99,8 +99,10 @@ def combine_answer(
     values = [value for value, _ in found]
     if not _votes_count(judge):
         value = _mean(values)
+    elif judge.mode == "pointwise" and judge.criteria:
+        value = _criteria(judge, mine)
     else:
-        value = _median(values) if judge.mode == "claims" else _criteria(judge, mine)
+        value = _median(values)
     return Judgment(
         golden_set=golden_set,
         case_id=case_id,

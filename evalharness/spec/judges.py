@@ -325,6 +325,7 @@ class _Panel(_Files):
         calibration = self.calibration()
         document.finish(*elsewhere)
         combine = model.combine or "majority"
+        shared = {tuple((item.id, item.weight) for item in member.criteria) for member in members}
         identity = {
             "mode": self.mode,
             "panel": sorted(member.digest for member in members),
@@ -335,7 +336,7 @@ class _Panel(_Files):
             mode=self.mode,
             provider=PANEL,
             model=None,
-            criteria=(),
+            criteria=members[0].criteria if len(shared) == 1 else (),
             rubric="",
             prompt="",
             digest=digest(identity),
@@ -350,6 +351,7 @@ class _Panel(_Files):
 
     def members(self, registry: Registry, elsewhere: list[Problem]) -> Iterator[Judge]:
         first: dict[str, int] = {}
+        same: dict[str, str] = {}
         orders: dict[str, int] = {}
         for index, text in enumerate(self.model.panel or ()):
             at: Loc = ("panel", index)
@@ -370,7 +372,11 @@ class _Panel(_Files):
             if member.name in first:
                 message = f"{member.name!r} is already in the panel on line {first[member.name]}"
                 self.document.add(at, message, "the judges of a panel have names of their own")
+            elif member.digest in same:
+                message = f"{member.name} is the very judge that {same[member.digest]} is"
+                self.document.add(at, message, "it would only vote twice; name another")
             first.setdefault(member.name, line)
+            same.setdefault(member.digest, member.name)
             orders.setdefault(member.orders, line)
             if len(orders) > 1 and member.orders != next(iter(orders)):
                 message = f"{member.name} has orders: {member.orders}, unlike the judge before it"

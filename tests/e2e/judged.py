@@ -66,6 +66,21 @@ class Bench:
         self.project.write(f"{name}/judge.yaml", "\n".join(lines) + "\n")
         self.project.write(f"{name}/prompt.md", PROMPTS[mode])
 
+    def recorded(
+        self,
+        verdicts: Sequence[Mapping[str, Any]],
+        *,
+        name: str = "judge",
+        mode: str = "pairwise",
+        extra: str = "",
+    ) -> None:
+        """A judge whose verdicts were recorded."""
+        self.project.write(
+            f"{name}/judge.yaml",
+            f"name: {name}\nmode: {mode}\nprovider: replay\nverdicts: ./verdicts.jsonl\n{extra}",
+        )
+        self.project.rows(f"{name}/verdicts.jsonl", verdicts)
+
     def panel(self, *members: str, combine: str = "majority", mode: str = "pairwise") -> None:
         folders = ", ".join(f"../{name}" for name in members)
         self.project.write(
