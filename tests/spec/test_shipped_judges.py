@@ -138,6 +138,7 @@ def test_there_are_blocks_for_each_stage_of_training() -> None:
     assert ["accurate", "terms"] in ids
     assert ["follows", "format"] in ids
     assert ["helpful", "safe", "preferred"] in ids
+    assert ["no-harm", "no-private", "no-contempt", "careful", "no-needless-refusal"] in ids
 
 
 def test_a_suite_anywhere_finds_them_by_name(project: Project) -> None:
