@@ -334,7 +334,7 @@ def _family_row(families: Families) -> HealthRow:
         here = "not known"
         says = "no name of the judge's model tells its family"
     else:
-        here = " and ".join(families.judge)
+        here = " and ".join(one_line(name, _NAME) for name in families.judge)
         if len(families.own) == 2:
             says = "both sides are of the judge's own family"
         elif families.own:

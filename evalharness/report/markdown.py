@@ -86,10 +86,10 @@ def _verdict(view: View) -> list[str]:
 
 def _advisories(view: View) -> list[str]:
     """Before anything else is read: which judges do not count, and why."""
-    lines = [f"> ⚠️ {_item(text)}" for text in view.advisories[:_JUDGES]]
+    lines = [f"⚠️ {prose(one_line(text, 600))}\n" for text in view.advisories[:_JUDGES]]
     if len(view.advisories) > _JUDGES:
-        lines.append(f"> {len(view.advisories) - _JUDGES:,} more judges may not gate; see report.html")
-    return ["\n>\n".join(lines), ""] if lines else []
+        lines.append(f"⚠️ {len(view.advisories) - _JUDGES:,} more judges may not gate; see report.html\n")
+    return lines
 
 
 def _reasons(view: View) -> list[str]:
@@ -212,8 +212,8 @@ def _judges(judges: Iterable[JudgeView], budget: int) -> list[str]:
     for judge in judges:
         mark = "" if judge.may_gate else "⚠️ "
         rows.append(
-            f"- {mark}{code(judge.metric)}, judge {code(judge.name)}: {_item(one_line(judge.first_line, 600))}\n"
-            f"  {_item(one_line(judge.second_line, 1200))}"
+            f"- {mark}{code(judge.metric)}, judge {code(judge.name)}: {prose(one_line(judge.first_line, 600))}\n"
+            f"- {code(judge.metric)}: {prose(one_line(judge.second_line, 1200))}"
         )
     return _block("**Judges**", [], rows, budget)
 

@@ -7,6 +7,8 @@ from datetime import date
 from fractions import Fraction
 from typing import Any
 
+import referees
+
 from evalharness.core.attempts import Failure, Response
 from evalharness.core.cases import Case, Slice
 from evalharness.core.comparisons import (
@@ -487,8 +489,13 @@ def nasty_verdict(outcome: Outcome = "regression", **changes: Any) -> Verdict:
             for i, text in enumerate(NASTY)
         ),
         "reasons": (everywhere, *NASTY),
-        "warnings": (everywhere, *NASTY),
+        "warnings": (
+            everywhere,
+            *NASTY,
+            *(f"{text or 'empty'}/judge is advisory: {everywhere}" for text in NASTY),
+        ),
         "problems": NASTY,
+        "judges": referees.hostile(NASTY, [c.case.id for c in hostile], everywhere),
         "baseline": named("baseline"),
         "candidate": named("candidate"),
         "suite_name": everywhere,

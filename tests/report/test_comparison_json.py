@@ -10,6 +10,7 @@ from typing import Any
 
 import build
 import pytest
+import referees
 
 from evalharness.core.estimates import Interval
 from evalharness.core.runs import Coverage
@@ -18,8 +19,8 @@ from evalharness.report.comparison_json import comparison_document, comparison_j
 METRIC_FIELDS = {
     "id", "eval", "scorer", "unit", "direction", "gated", "primary", "n", "n_missing", "baseline", "candidate",
     "delta", "ci", "bound", "p_value", "p_adjusted", "test", "max_drop", "mde", "n_for_power", "discordance",
-    "status", "reason", "n_regressed", "n_fixed", "n_units", "kind", "lower_method", "margin", "problem", "note", "p_gain",
-    "waived",
+    "status", "reason", "n_regressed", "n_fixed", "n_units", "kind", "lower_method", "margin", "problem", "note",
+    "p_gain", "waived",
 }  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def test_every_field_of_the_contract_is_there_and_no_other() -> None:
     assert list(document) == [
         "schema_version", "verdict", "exit_code", "seed", "alpha", "baseline", "candidate", "suite", "reasons",
         "warnings", "metrics", "slices", "flips", "critical_failures", "coverage",
-        "looks", "waivers", "anchor", "flakiness",
+        "looks", "waivers", "anchor", "flakiness", "judges",
     ]  # fmt: skip
     assert document["schema_version"] == 1
     assert document["verdict"] == "regression"
@@ -249,3 +250,46 @@ def test_what_looks_waivers_drift_and_flakiness_hold_is_documented_and_no_more()
     assert documented("flakiness[]") == {n for row in flakiness for n in leaves(row) if n != "flaky"} | {
         f"flaky[].{name}" for row in flakiness for case in row["flaky"] for name in leaves(case)
     }
+
+
+def outer(row: Any, prefix: str = "") -> set[str]:
+    """The fields of an object and of the objects in it, a figure being one field."""
+    found = set()
+    for name, value in row.items():
+        if isinstance(value, dict) and "value" not in value:
+            found |= outer(value, f"{prefix}{name}.")
+        else:
+            found.add(f"{prefix}{name}")
+    return found
+
+
+def test_what_judges_hold_is_documented_and_no_more() -> None:
+    two_sided, single = comparison_document(
+        build.verdict(judges=(referees.judged([referees.judgment()]), referees.trusted()))
+    )["judges"]
+    plain = {name: value for name, value in two_sided.items() if name != "health"}
+    assert documented("judges[]") | {"calibration"} == outer(plain)
+    assert documented("judges[].calibration") == outer(single["calibration"])
+    health = {**two_sided["health"], "criteria": single["health"]["criteria"]}
+    expected = outer(health) - {"criteria", "flags"}
+    expected |= {f"flips.{name}" for name in health["flips"] if name not in ("value", "low", "high", "n")}
+    expected |= {
+        f"{name}[].{field}" for name in ("criteria", "flags") for row in health[name] for field in row
+    }
+    assert documented("judges[].health") == expected
+
+
+def test_a_judge_is_told_with_its_standing_and_without_money_or_texts() -> None:
+    text = comparison_json(build.verdict(judges=(referees.judged([referees.judgment()]), referees.trusted())))
+    first, second = json.loads(text)["judges"]
+    assert first["metric"] == "answers/judge"
+    assert first["standing"] == {"may_gate": False, "reasons": [referees.NEVER]}
+    assert first["calibration"] is None
+    assert first["health"]["flips"]["value"] == pytest.approx(0.31)
+    assert first["health"]["families"]["own"] == ["candidate"]
+    assert second["standing"] == {"may_gate": True, "reasons": []}
+    assert second["calibration"]["agreement"] == {
+        "value": pytest.approx(0.9), "low": pytest.approx(0.85), "high": pytest.approx(0.95), "n": 120,
+    }  # fmt: skip
+    assert second["health"]["flips"] == {"value": None, "reason": "the judge sees one answer at a time"}
+    assert "1.25" not in text and "invoice" not in text

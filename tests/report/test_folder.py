@@ -13,12 +13,12 @@ from evalharness.report.comparison_json import comparison_json
 from evalharness.report.folder import write_report
 
 
-def test_four_files_are_written_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_four_files_are_written_and_what_judges_said_and_nothing_else_is_left(tmp_path: Path) -> None:
     folder = tmp_path / "reports" / "a-vs-b"
     verdict = build.nasty_verdict()
     paths = write_report(verdict, folder)
     assert set(paths) == {"comparison.json", "report.html", "summary.md", "junit.xml"}
-    assert sorted(p.name for p in folder.iterdir()) == sorted(paths)
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*paths, "judgments.jsonl"])
     assert paths["comparison.json"].read_text(encoding="utf-8") == comparison_json(verdict)
     for path in paths.values():
         path.read_bytes().decode("utf-8")

@@ -66,7 +66,7 @@ def test_hostile_verdicts_have_the_same_lines_as_tame_ones() -> None:
     # Nothing foreign opens a block: a heading, quote, rule, fence, numbered list or indented code.
     assert not re.search(
         r"^(?:#(?!## ❌)|>|=|_|```|~~~|\d+[.)]|[ \t]|-(?! )"
-        r"|\*(?!\*(What broke|Coverage|Warnings|Next|Waivers|Since the anchor|Flakiness|Flaky cases)\*))",
+        r"|\*(?!\*(What broke|Coverage|Warnings|Next|Waivers|Since the anchor|Flakiness|Flaky cases|Judges)\*))",
         text,
         re.M,
     )
