@@ -308,6 +308,37 @@ def test_recorded_verdicts_are_calibrated_from_their_file(bench: Bench) -> None:
     assert "there is no recorded verdict on it (40)" in " ".join(missing["notes"])
 
 
+def test_a_panel_stands_on_a_calibration_of_its_own(bench: Bench) -> None:
+    for name, model in (("a", "judge-fair"), ("b", "judge-fair?key=2"), ("c", "judge-first")):
+        bench.judge(model, name=name)
+    bench.panel("a", "b", "c")
+    pairs(bench, 60)
+    found = calibrate(bench, check=0)
+    measured = found["calibration"]
+    assert measured["agreement"]["value"] == 1.0  # two of three are right, in either order
+    assert (measured["flip_rate"]["value"], measured["flip_rate"]["n"]) == (0.0, 60)
+    assert measured["models"] == ["judge-fair", "judge-fair?key=2", "judge-first"]
+    assert found["facts"]["calls"] == 360
+
+
+def test_a_judge_of_claims(bench: Bench) -> None:
+    bench.judge("judge-fair", mode="claims")
+    bench.project.rows(
+        "judge/calibration.jsonl",
+        [
+            {
+                "id": f"l{i}",
+                "input": f"question {i}",
+                "output": f"Fact {i} holds." if i % 2 else f"Fact {i} does not hold.",
+                "contexts": [f"As is known, fact {i} holds."],
+                "label": "pass" if i % 2 else "fail",
+            }
+            for i in range(60)
+        ],
+    )
+    assert calibrate(bench, check=0)["calibration"]["agreement"]["value"] == 1.0
+
+
 def test_the_table_and_what_it_cost(bench: Bench) -> None:
     bench.judge("judge-first", price="{input_per_million: 1, output_per_million: 4}")
     pairs(bench, 60)
