@@ -77,7 +77,7 @@ def collect(
     *,
     asked: Asked | None = None,
     known: Run | None = None,
-    paid: Sequence[Response] = (),
+    earlier: Sequence[Attempt] = (),
 ) -> tuple[Run, Path]:
     """Answer and score a suite with one candidate, and store the run.
 
@@ -92,7 +92,7 @@ def collect(
         asked: the cases to ask of each golden set, None for all. Answers to others that are stored stay in the run.
         known: the same candidate's run of a moment ago, for fewer cases or repeats. Its answers count whatever
             `how.fresh` says and the provider is, and what they took is part of what this run took.
-        paid: answers of other runs that count towards the same caps.
+        earlier: of other runs that count towards the same caps, and show that the endpoint answers.
 
     Returns:
         The run and its folder.
@@ -119,7 +119,7 @@ def collect(
     with locked(folder, lambda: how.progress.note(f"waiting for another process on {folder}")):
         facts: dict[str, Any] = {"calls": 0}
         if not provider.recorded:
-            facts = _ask_open(plan, candidate, provider, how, folder, attempts, asked, known, paid)
+            facts = _ask_open(plan, candidate, provider, how, folder, attempts, asked, known, earlier)
         made_calls = bool(facts["calls"])
         if known is not None:
             facts = _summed(known.manifest["facts"], facts, (*_SPENT, "resumed", "cached"))
@@ -219,7 +219,7 @@ def _ask_open(
     attempts: dict[FullKey, Attempt],
     asked: Asked | None,
     known: Run | None,
-    paid: Sequence[Response],
+    earlier: Sequence[Attempt],
 ) -> dict[str, Any]:
     """Fill `attempts`: from what is stored, from the cache, and by asking for the rest.
 
@@ -270,7 +270,7 @@ def _ask_open(
                         plan,
                         journal,
                         writer,
-                        paid,
+                        earlier,
                     )
                 )
         return facts
@@ -290,12 +290,13 @@ async def _call(
     plan: Plan,
     journal: Journal,
     cache: CacheWriter | None,
-    paid: Sequence[Response],
+    earlier: Sequence[Attempt],
 ) -> dict[str, Any]:
     """Ask `requests`, the open ones of `wanted`."""
     loop = asyncio.get_running_loop()
     await provider.open()
     try:
+        before = [*attempts.values(), *earlier]
         # bound late: the sink asks for the execution's spending, the execution for the sink
         sink = Sink(attempts, journal, cache, how.progress, lambda: execution.spending.usd)
         execution = Execution(
@@ -305,14 +306,11 @@ async def _call(
             sink,
             how.progress.note,
             _rng(how, plan),
-            answered_before=sum(isinstance(a.outcome, Response) for a in attempts.values()),
+            answered_before=sum(isinstance(a.outcome, Response) for a in before),
         )
         spent = execution.spending
         # what this run paid for before counts towards its caps; what the cache gave does not
-        spent.add_earlier(
-            a.outcome for a in attempts.values() if not a.cached and isinstance(a.outcome, Response)
-        )
-        spent.add_earlier(paid)
+        spent.add_earlier(a.outcome for a in before if not a.cached and isinstance(a.outcome, Response))
         started = loop.time()
         try:
             how.progress.start(candidate.name, wanted, wanted - len(requests))

@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Any, Final
 
 from evalharness._canon import digest, short
-from evalharness.core.attempts import Failure, Response
+from evalharness.core.attempts import Attempt, Failure, Response
 from evalharness.core.candidates import Candidate
 from evalharness.core.cases import Card, Case, GoldenSet, Message
 from evalharness.core.judges import Judge, JudgedEval, Judgment, Order, Role, Vote
@@ -71,7 +71,7 @@ class Judging:
         self._how = how
         self._votes: dict[tuple[str, str], Vote] = {}
         self._facts: dict[str, dict[str, Any]] = {}
-        self._paid: dict[str, dict[str, list[Response]]] = {}
+        self._replied: dict[str, dict[str, list[Attempt]]] = {}
         known = frozenset(case.id for golden_set in suite.golden_sets for case in golden_set.cases)
         self._known = None if others else known
 
@@ -168,15 +168,11 @@ class Judging:
     ) -> dict[str, Response | Failure]:
         if not prompts:
             return {}
-        paid = self._paid.setdefault(judge.digest, {})
-        suite = _as_suite(item, prompts.values())
-        run, _ = collect(
-            suite, _as_candidate(judge), self._registry, self._how, paid=[*chain(*paid.values())]
-        )
+        replied = self._replied.setdefault(judge.digest, {})
+        suite, before = _as_suite(item, prompts.values()), [*chain(*replied.values())]
+        run, _ = collect(suite, _as_candidate(judge), self._registry, self._how, earlier=before)
         (group,) = run.attempts.values()
-        paid[suite.digest] = [
-            a.outcome for a in group.values() if isinstance(a.outcome, Response) and not a.cached
-        ]
+        replied[suite.digest] = list(group.values())
         facts = self._facts.setdefault(item.id, {})
         for name in _SPENT:
             if run.manifest["facts"].get(name) is not None:
