@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from evalharness.analysis.align import Array, Paired, incomparable, pair, values_of
+from evalharness.analysis.align import Paired, incomparable, pair
 from evalharness.analysis.changes import (
     Keys,
     case_changes,
@@ -20,20 +20,17 @@ from evalharness.analysis.changes import (
     unanswered_critical,
     unguarded_critical,
 )
+from evalharness.analysis.estimating import Levels, Sample, estimated
 from evalharness.analysis.looks import critical_cases, suite_at
-from evalharness.analysis.missing import dropped_problem, missing_problem, unreadable_labels
+from evalharness.analysis.missing import dropped_problem, missing_problem
 from evalharness.analysis.reach import floor_warnings, not_from_the_floor, power
 from evalharness.core.cases import Case, Slice
 from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison, Side
 from evalharness.core.estimates import PairedEstimate
-from evalharness.core.protocols import CorpusScorer, Scorer
+from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Coverage, Run, count_coverage
 from evalharness.core.suites import EvalSpec, Margin, MetricRule, SliceRule, Suite, Waiver
 from evalharness.stats._inputs import LEVEL
-from evalharness.stats.paired import paired_cases, paired_corpus
-from evalharness.stats.ppi import ppi_difference
-from evalharness.stats.preference import win_rate
-from evalharness.stats.ratio import paired_log_ratio
 
 MOST_SLICE_VALUES: Final = 50
 """A tag with more values than this is an identifier, not a slice."""
@@ -42,14 +39,6 @@ _NO_LEVELS: Final[Mapping[Any, Any]] = {}
 
 MetricKey: TypeAlias = "tuple[str, Slice | None]"
 """A metric by its id, or one slice of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """The levels one look is judged at: `alpha` of the one-sided bound, `level` of the two-sided interval."""
-
-    alpha: float
-    level: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,23 +279,23 @@ def _metric(
     margin = frame.margin(rule)
     levels = frame.levels_of(of)
     estimate: PairedEstimate | None = None
-    breakdown: dict[str, Any] = {}
+    breakdown: Mapping[str, Any] = {}
     note: str | None = None
     if len(index) == 0:
         problem = problem or "no case has a score on both sides"
     else:
-        rng = _rng(frame.seed, frame.metric_id, of)
+        sample = Sample(
+            scorer=frame.scorer,
+            paired=frame.paired,
+            index=index,
+            runs=frame.runs,
+            labels=frame.rule.labels,
+            labels_scorer=frame.labels,
+            levels=levels,
+            rng=_rng(frame.seed, frame.metric_id, of),
+        )
         try:
-            if frame.rule.labels is not None:
-                estimate, note = _corrected(frame, index, levels, frame.rule.labels)
-            elif metric.kind == "corpus":
-                estimate, breakdown = _corpus(frame, index, rng, levels, of is None)
-            elif metric.kind == "log_ratio":
-                estimate = _log_ratio(frame, index, rng, levels)
-            elif metric.kind == "preference":
-                estimate = _preference(frame, index, rng, levels)
-            else:
-                estimate = _cases(frame, index, rng, levels)
+            estimate, breakdown, note = estimated(sample, whole=of is None)
         except ValueError as error:  # values no statistic can be made of, from a scorer that broke its word
             problem = problem or f"it could not be estimated: {error}"
     estimate = not_from_the_floor(metric, estimate)
@@ -339,116 +328,6 @@ def _metric(
         waived=frame.waived and of is None,
         note=note,
     )
-
-
-def _cases(frame: _Frame, index: Any, rng: np.random.Generator, levels: Levels) -> PairedEstimate:
-    paired = frame.paired
-    lower = frame.scorer.metric.direction == "lower"
-    repeats = (paired.repeats_baseline, paired.repeats_candidate)
-    zero_one = frame.scorer.metric.kind == "binary"
-    sign = -1.0 if lower else 1.0
-    # a lower-is-better 0/1 becomes a higher-is-better 0/1 for the binary methods, and is shifted back after
-    shift = 1.0 if lower and zero_one else 0.0
-    estimate = paired_cases(
-        shift + sign * paired.baseline[index],
-        shift + sign * paired.candidate[index],
-        binary=zero_one and repeats == (1, 1),
-        equal_repeats=repeats[0] == repeats[1],
-        clusters=_pick(paired.clusters, index),
-        alpha=levels.alpha,
-        level=levels.level,
-        repeats=repeats if zero_one else None,
-        rng=rng,
-    )
-    return replace(estimate, baseline=estimate.baseline - shift, candidate=estimate.candidate - shift)
-
-
-def _corpus(
-    frame: _Frame, index: Any, rng: np.random.Generator, levels: Levels, whole: bool
-) -> tuple[PairedEstimate, dict[str, Any]]:
-    paired, scorer = frame.paired, frame.scorer
-    assert isinstance(scorer, CorpusScorer)
-    assert paired.rows_baseline is not None and paired.rows_candidate is not None
-    left, right = paired.rows_baseline[index], paired.rows_candidate[index]
-    aggregate: Callable[[Array], Array] = lambda sums: scorer.corpus(paired.columns, sums)  # noqa: E731
-    estimate = paired_corpus(
-        left,
-        right,
-        aggregate,
-        sign=1.0 if scorer.metric.direction == "higher" else -1.0,
-        clusters=_pick(paired.clusters, index),
-        alpha=levels.alpha,
-        level=levels.level,
-        rng=rng,
-    )
-    if not whole:
-        return estimate, {}
-    tables = {
-        "baseline": scorer.breakdown(paired.columns, left.sum(axis=0)),
-        "candidate": scorer.breakdown(paired.columns, right.sum(axis=0)),
-    }
-    return estimate, tables if any(tables.values()) else {}
-
-
-def _log_ratio(frame: _Frame, index: Any, rng: np.random.Generator, levels: Levels) -> PairedEstimate:
-    paired = frame.paired
-    assert paired.rows_baseline is not None and paired.rows_candidate is not None
-    nll, tokens = paired.columns.index("nll"), paired.columns.index("tokens")
-    return paired_log_ratio(
-        paired.rows_baseline[index, nll],
-        paired.rows_candidate[index, nll],
-        paired.rows_baseline[index, tokens],
-        paired.rows_candidate[index, tokens],
-        clusters=_pick(paired.clusters, index),
-        alpha=levels.alpha,
-        level=levels.level,
-        rng=rng,
-    )
-
-
-def _preference(frame: _Frame, index: Any, rng: np.random.Generator, levels: Levels) -> PairedEstimate:
-    paired = frame.paired
-    return win_rate(
-        paired.candidate[index],
-        clusters=_pick(paired.clusters, index),
-        alpha=levels.alpha,
-        level=levels.level,
-        rng=rng,
-    )
-
-
-def _corrected(frame: _Frame, index: Any, levels: Levels, labels: str) -> tuple[PairedEstimate, str]:
-    """The metric corrected by people's labels of a random part of its cases (PPI++), and what to say of it."""
-    paired = frame.paired
-    sign = 1.0 if frame.scorer.metric.direction == "higher" else -1.0
-    cases = [paired.cases[i] for i in index]
-    unreadable = (
-        unreadable_labels(labels, frame.labels, frame.runs, cases) if frame.labels is not None else None
-    )
-    if unreadable is not None:
-        raise ValueError(unreadable)
-    people = values_of(labels, *frame.runs, cases)
-    labelled = np.array([case.id in people for case in cases], dtype=np.bool_)
-    pairs = np.array([people.get(case.id, (0.0, 0.0)) for case in cases], dtype=np.float64)
-    found = ppi_difference(
-        sign * (paired.candidate[index] - paired.baseline[index]),
-        sign * (pairs[:, 1] - pairs[:, 0]),
-        labelled,
-        drawn="random",  # the suite says so, and its reader refuses anything else
-        baseline_mean=sign * float(pairs[labelled, 0].mean()) if labelled.any() else 0.0,
-        clusters=_pick(paired.clusters, index),
-        alpha=levels.alpha,
-        level=levels.level,
-    )
-    note = (
-        f"corrected by {found.n_labels} labels of {labels} (PPI++): weight {found.weight:.2f}, squared correlation "
-        f"with the labels {found.correlation2:.2f}, as precise as {found.n_labels * max(found.gain, 1.0):.0f} labels"
-    )
-    return found.estimate, note
-
-
-def _pick(labels: Sequence[str] | None, index: Any) -> list[str] | None:
-    return None if labels is None else [labels[i] for i in index]
 
 
 def _rng(seed: int, metric_id: str, of: Slice | None) -> np.random.Generator:

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
-from evalharness.analysis.compare import Levels, MetricKey, compare_runs
+from evalharness.analysis.compare import MetricKey, compare_runs
+from evalharness.analysis.estimating import Levels
 from evalharness.analysis.looks import Schedule, critical_cases, run_at, suite_at
 from evalharness.core.cases import Slice
 from evalharness.core.comparisons import Comparison, Looks, MetricComparison, Stopped
