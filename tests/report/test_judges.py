@@ -144,7 +144,7 @@ def test_one_answer_at_a_time_shows_criteria_of_each_side() -> None:
     assert "baseline: 50.0% of the criteria met" in page.text
     assert "candidate: no verdict: the judge gave no reply" in page.text
     assert "correct yes polite no" in page.text
-    assert "Members agree (Krippendorff's alpha) look" in page.text
+    assert "Members agree (Krippendorff's alpha) notice" in page.text
     assert "the members often disagree" in page.text
 
 
