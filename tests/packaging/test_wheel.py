@@ -75,12 +75,30 @@ def test_init_and_compare_in_an_empty_folder(installed: Path, tmp_path: Path) ->
     assert run(installed, tmp_path / "mine", "validate", "base.yaml", "candidate.yaml").returncode == 0
 
 
+def test_judges_that_ship_are_found_by_name(installed: Path, tmp_path: Path) -> None:
+    names = ("helpfulness-pairwise", "correctness-pointwise", "groundedness", "safety")
+    done = run(installed, tmp_path, "validate", *(f"judges/{name}" for name in names))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert run(installed, tmp_path, "init", ".").returncode == 0
+    suite = tmp_path / "suite.yaml"
+    text = suite.read_text(encoding="utf-8")
+    assert "# judge: ./judge " in text
+    suite.write_text(text.replace("# judge: ./judge ", "judge: judges/safety "), encoding="utf-8")
+    done = run(installed, tmp_path, "validate", "base.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_it_comes_from_the_wheel_with_types_and_without_models(installed: Path, tmp_path: Path) -> None:
     code = "import evalharness, pathlib; print(pathlib.Path(evalharness.__file__).parent)"
     package = Path(run(installed.parent / "python", tmp_path, "-c", code).stdout.strip())
     assert ROOT not in package.parents
     assert (package / "py.typed").exists()
-    assert {p.name for p in (package / "_content").iterdir()} >= {"golden_sets", "suites", "examples"}
+    assert {p.name for p in (package / "_content").iterdir()} >= {
+        "golden_sets",
+        "suites",
+        "judges",
+        "examples",
+    }
     assert not [p for p in package.rglob("*") if p.suffix in (".safetensors", ".bin", ".pt")]
 
 

@@ -81,7 +81,7 @@ def main() -> None:
             }
             lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     VERDICTS.write_text("".join(lines), encoding="utf-8")
-    print(f"{len(lines)} verdicts in {VERDICTS.relative_to(ROOT)}")
+    print(f"{len(lines)} verdicts in {VERDICTS.name}")
 
 
 if __name__ == "__main__":
