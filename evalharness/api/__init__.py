@@ -9,14 +9,11 @@ verdict.outcome, verdict.exit_code
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
-from functools import cached_property
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as _installed_version
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from evalharness._canon import digest
 from evalharness.api.agreement import rater_agreement as rater_agreement
@@ -27,8 +24,10 @@ from evalharness.api.planning import plan as plan
 from evalharness.api.planning import plan_json as plan_json
 from evalharness.api.planning import plan_table as plan_table
 from evalharness.api.preferences import export_preferences as export_preferences
+from evalharness.api.settings import DEFAULT_SEED as DEFAULT_SEED
+from evalharness.api.settings import Settings as Settings
+from evalharness.api.settings import version as version
 from evalharness.api.winrate import judge_win_rate as judge_win_rate
-from evalharness.content import PathPolicy
 from evalharness.core.attempts import Attempt as Attempt
 from evalharness.core.candidates import Candidate
 from evalharness.core.cases import GoldenSet
@@ -36,12 +35,11 @@ from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
 from evalharness.core.verdicts import Verdict
 from evalharness.engine.build import rescore_folder
-from evalharness.engine.collect import Collecting, collect
+from evalharness.engine.collect import collect
 from evalharness.engine.progress import Progress as Progress
 from evalharness.engine.progress import Silent as Silent
 from evalharness.engine.sides import (
     SideSource,
-    Surroundings,
     choose_suite,
     find_anchor,
     find_sides,
@@ -49,72 +47,19 @@ from evalharness.engine.sides import (
     suite_of,
 )
 from evalharness.errors import Problem, StoreError
-from evalharness.plugins import Entry, Registry, default_registry
+from evalharness.plugins import Entry, default_registry
 from evalharness.report.folder import clear_report, read_report_manifest, write_report_manifest
 from evalharness.spec.load import load_candidate as _load_candidate
 from evalharness.spec.load import load_golden_set as _load_golden_set
 from evalharness.spec.load import load_suite as _load_suite
 from evalharness.store.files import slug
-from evalharness.store.folder import Store, is_run_folder, locked, save_scores
+from evalharness.store.folder import is_run_folder, locked, save_scores
 from evalharness.store.folder import load_run as _load_run
 from evalharness.store.judgments import NAME as JUDGMENTS
 
 if TYPE_CHECKING:
     from evalharness.api.comparing import Answer
     from evalharness.spec.golden import Finding
-
-DEFAULT_SEED: Final = 20260101
-"""The seed of every command that is not given one: the same inputs give the same verdict."""
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - the edge: everything below is handed the time
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What every verb needs to know about its surroundings.
-
-    Attributes:
-        cwd: the working directory that relative paths start from.
-        store: folder of runs and cache; None: `.evalharness` in `cwd`.
-        allow: folders that paths in files may reach beside `cwd`.
-        seed: of every random draw.
-        fresh: ask everything again, whatever is stored.
-        progress: listens to runs.
-        now: the clock, for manifests and rotation dates; no verdict depends on it.
-    """
-
-    cwd: Path = field(default_factory=Path.cwd)
-    store: Path | None = None
-    allow: tuple[Path, ...] = ()
-    seed: int = DEFAULT_SEED
-    fresh: bool = False
-    progress: Progress = field(default_factory=Silent)
-    now: Callable[[], datetime] = _utc_now
-
-    @cached_property
-    def registry(self) -> Registry:
-        """Everything installed."""
-        return default_registry()
-
-    @property
-    def paths(self) -> PathPolicy:
-        """Where paths may lead."""
-        return PathPolicy(cwd=self.cwd, allow=self.allow)
-
-    @property
-    def surroundings(self) -> Surroundings:
-        """What the engine needs to know of all this."""
-        how = Collecting(
-            store=Store(self.store if self.store is not None else self.cwd / ".evalharness"),
-            seed=self.seed,
-            fresh=self.fresh,
-            now=self.now().isoformat(timespec="seconds"),
-            version=version(),
-            progress=self.progress,
-        )
-        return Surroundings(paths=self.paths, registry=self.registry, how=how)
 
 
 def load_suite(path: str | Path, settings: Settings | None = None) -> Suite:
@@ -420,14 +365,6 @@ def plugins() -> list[Entry]:
         PluginError: two plugins claim one name.
     """
     return default_registry().entries()
-
-
-def version() -> str:
-    """The installed version of this package."""
-    try:
-        return _installed_version("evalharness")
-    except PackageNotFoundError:
-        return "0+uninstalled"
 
 
 def plain(text: str) -> str:

@@ -10,13 +10,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from evalharness.api.settings import Settings
 from evalharness.errors import UsageError
 from evalharness.report.text import one_line
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from evalharness.api import Settings
     from evalharness.stats.agreement import Agreement, Undefined, Weights
     from evalharness.stats.ratings import Ratings, Scale, Value
 
@@ -129,7 +129,6 @@ def rater_agreement(
     Raises:
         SpecError: the file cannot be read or is wrong, with every problem. UsageError: `level` is out of range.
     """
-    from evalharness.api import Settings
     from evalharness.spec.ratings import read_ratings
     from evalharness.stats.ratings import Ratings
 

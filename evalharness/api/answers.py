@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from evalharness.api.settings import Settings
 from evalharness.core.attempts import Failure
 from evalharness.core.candidates import Candidate
 from evalharness.core.cases import Case
@@ -15,7 +16,6 @@ from evalharness.core.runs import Run
 from evalharness.errors import CallError
 
 if TYPE_CHECKING:
-    from evalharness.api import Settings
     from evalharness.spec.verdicts import RecordedVerdict
 
 Key: TypeAlias = "tuple[str | None, str, int]"

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from evalharness.api.settings import Settings
 from evalharness.content import CONTENT_FOLDERS, builtin_root
 from evalharness.core.judges import Calibration, Judge, Label, Measured, Standing
 from evalharness.errors import EXIT_INVALID, EXIT_PASS, ProviderError, StoreError, UsageError
@@ -18,7 +19,6 @@ from evalharness.report.text import one_line
 if TYPE_CHECKING:
     import numpy as np
 
-    from evalharness.api import Settings
     from evalharness.engine.calibrating import Heard
 
 WIDTH: Final = 80
@@ -113,7 +113,6 @@ def calibrate_judge(folder: str | Path, settings: Settings | None = None) -> Jud
     """
     import numpy as np
 
-    from evalharness.api import Settings
     from evalharness.engine.calibrating import judge_labels
     from evalharness.judging.labels import consensus
     from evalharness.judging.standing import MAX_FLIPS, MIN_AGREEMENT, MIN_KAPPA, MIN_LABELS, standing

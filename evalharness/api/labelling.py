@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from evalharness._canon import short
+from evalharness.api.settings import Settings
 from evalharness.core.attempts import Response
 from evalharness.core.candidates import Candidate
 from evalharness.core.runs import Run
@@ -24,7 +25,6 @@ from evalharness.store.files import file_digest, write_text
 from evalharness.store.folder import load_run
 
 if TYPE_CHECKING:
-    from evalharness.api import Settings
     from evalharness.core.cases import Case
     from evalharness.core.judges import Label, Mode
     from evalharness.spec.labelling import Format, Side, ToLabel
@@ -145,7 +145,6 @@ def sample_to_label(
         SpecError, StoreError: a file is wrong. UsageError: the answers are none, were given to other questions, or
             `out` is there.
     """
-    from evalharness.api import Settings
     from evalharness.spec.labelling import FORMATS, sheet
 
     use = settings or Settings()
@@ -203,7 +202,6 @@ def collect_labels(
         SpecError: a file is wrong, or labels contradict one another; every problem. UsageError: `out` is there, or no
             label is given.
     """
-    from evalharness.api import Settings
     from evalharness.judging.labels import consensus
     from evalharness.spec.judge_lines import read_labels
     from evalharness.spec.labelling import filled_lines, first_side

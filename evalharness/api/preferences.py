@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from evalharness.api.settings import Settings
 from evalharness.core.cases import Case, GoldenSet
 from evalharness.core.judges import JudgedEval, Judgment
 from evalharness.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalharness.api import Settings
     from evalharness.api.comparing import Answer
     from evalharness.core.suites import Suite
 
@@ -93,7 +93,7 @@ def export_preferences(
             is not a report folder, its runs are gone or were replaced, or `out` cannot be written. SpecError: a golden
             set is wrong.
     """
-    from evalharness.api import Settings, asked_again, load_golden_set
+    from evalharness.api import asked_again, load_golden_set
     from evalharness.store.files import write_lines
 
     use = settings or Settings()

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evalharness.api.answers import Answers, key_of, read_answers
+from evalharness.api.settings import Settings
 from evalharness.core.judges import Measured
 from evalharness.errors import UsageError
 from evalharness.report.text import one_line
 
 if TYPE_CHECKING:
-    from evalharness.api import Settings
     from evalharness.spec.verdicts import RecordedVerdict, Side
     from evalharness.stats.judging import NotEstimated, Position
     from evalharness.stats.length import LengthControlled
@@ -149,7 +149,6 @@ def judge_win_rate(
     """
     import numpy as np
 
-    from evalharness.api import Settings
     from evalharness.spec.verdicts import check_texts, read_verdicts
     from evalharness.stats.judging import NotEstimated, position
     from evalharness.stats.length import length_controlled_win_rate, length_correlation
