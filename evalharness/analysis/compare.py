@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,11 +25,11 @@ from evalharness.analysis.missing import dropped_problem, missing_problem
 from evalharness.analysis.reach import floor_warnings, not_from_the_floor, power
 from evalharness.core.cases import Case, Slice
 from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison, Side
-from evalharness.core.estimates import PairedEstimate
+from evalharness.core.estimates import LEVEL, PairedEstimate
 from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Coverage, Run, count_coverage
 from evalharness.core.suites import EvalSpec, Margin, MetricRule, SliceRule, Suite, Waiver
-from evalharness.stats._inputs import LEVEL
+from evalharness.stats.streams import stream
 
 MOST_SLICE_VALUES: Final = 50
 """A tag with more values than this is an identifier, not a slice."""
@@ -292,7 +291,7 @@ def _metric(
             labels=frame.rule.labels,
             labels_scorer=frame.labels,
             levels=levels,
-            rng=_rng(frame.seed, frame.metric_id, of),
+            rng=stream(frame.seed, frame.metric_id, *([] if of is None else [str(of)])),
         )
         try:
             estimate, breakdown, note = estimated(sample, whole=of is None)
@@ -328,11 +327,6 @@ def _metric(
         waived=frame.waived and of is None,
         note=note,
     )
-
-
-def _rng(seed: int, metric_id: str, of: Slice | None) -> np.random.Generator:
-    name = metric_id if of is None else f"{metric_id}\0{of}"
-    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")])
 
 
 def _side_warnings(baseline: Run, candidate: Run) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from evalharness.core.runs import AttemptKey, Run
 from evalharness.core.scores import Scored
 from evalharness.core.suites import Suite
 from evalharness.stats.flakiness import false_drop_rate, spread
+from evalharness.stats.streams import stream
 
 
 def flakiness(
@@ -76,7 +76,7 @@ def flakiness(
                     first=baseline.repeats,
                     margin=margin,
                     clusters=answers.clusters,
-                    rng=_rng(seed, metric_id),
+                    rng=stream(seed, "flakiness", metric_id),
                 ),
                 flaky=flaky,
             )
@@ -207,8 +207,3 @@ def _is_same(before: Attempt, after: Attempt, one_run: bool) -> bool:
     if not isinstance(one, Response) or one != other:
         return False
     return one_run if one.latency_ms is None else True
-
-
-def _rng(seed: int, metric_id: str) -> np.random.Generator:
-    digest = hashlib.sha256(f"flakiness\0{metric_id}".encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])

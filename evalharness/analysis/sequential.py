@@ -18,11 +18,10 @@ from evalharness.analysis.estimating import Levels
 from evalharness.analysis.looks import Schedule, critical_cases, run_at, suite_at
 from evalharness.core.cases import Slice
 from evalharness.core.comparisons import Comparison, Looks, MetricComparison, Stopped
-from evalharness.core.estimates import PairedEstimate
+from evalharness.core.estimates import LEVEL, PairedEstimate
 from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
-from evalharness.stats._inputs import LEVEL
 from evalharness.stats.sequential import nominal_levels, sequential_p
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from evalharness.api.settings import Settings
+from evalharness.core.estimates import LEVEL
 from evalharness.errors import UsageError
 from evalharness.report.text import one_line
 
@@ -112,7 +112,7 @@ class AgreementTable:
 
 
 def rater_agreement(
-    path: str | Path, *, scale: Scale = "nominal", level: float = 0.95, settings: Settings | None = None
+    path: str | Path, *, scale: Scale = "nominal", level: float = LEVEL, settings: Settings | None = None
 ) -> AgreementTable:
     """How far the raters of a JSONL file of ratings agree.
 
@@ -152,9 +152,10 @@ def rater_agreement(
 
 def _coefficients(ratings: Ratings, level: float, seed: int) -> Iterator[Coefficient]:
     from evalharness.stats import agreement as stats
+    from evalharness.stats.streams import stream
 
     def rng(*name: str) -> np.random.Generator:
-        return _rng(seed, *name)
+        return stream(seed, *name)  # its own for each coefficient: another rater moves no interval of a pair
 
     exact = "" if ratings.scale == "nominal" else ", equal values"
     yield Coefficient(
@@ -189,14 +190,6 @@ def _coefficients(ratings: Ratings, level: float, seed: int) -> Iterator[Coeffic
         coefficient="gwet_ac1",
         result=stats.gwet_ac1(ratings, rng=rng("gwet_ac1"), level=level),
     )
-
-
-def _rng(seed: int, *name: str) -> np.random.Generator:
-    """A generator of its own for each coefficient: another rater does not move the intervals of a pair."""
-    import numpy as np
-
-    label = hashlib.sha256("\0".join(name).encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(label[:8], "big")])
 
 
 def _notes(ratings: Ratings, rows: Sequence[Coefficient]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from evalharness.api.answers import Answers, key_of, read_answers
 from evalharness.api.settings import Settings
+from evalharness.core.estimates import LEVEL
 from evalharness.core.judges import Measured
 from evalharness.errors import UsageError
 from evalharness.report.text import one_line
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from evalharness.stats.length import LengthControlled
 
 WIDTH: Final = 80
-LEVEL: Final = 0.95
 FEW_CASES: Final = 50
 """Below this many cases an interval is too wide to tell anything but a landslide."""
 _MODELS: Final = 3

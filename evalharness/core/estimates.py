@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+LEVEL: Final = 0.95
+"""Level of a two-sided interval where none is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

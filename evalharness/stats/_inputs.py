@@ -8,8 +8,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-LEVEL: Final = 0.95
-"""Level of a two-sided interval where none is asked for."""
 SMALLEST_ALPHA: Final = 1e-12
 """Smaller levels are lost in 1 − alpha; the earliest of many looks spends more than this."""
 DRAWS_BEYOND: Final = 10
@@ -18,9 +16,8 @@ MIN_CHANGED: Final = 10
 """Fewer changed units than this carry no bound worth a PASS (see docs on how the gate decides)."""
 MIN_CLUSTERS: Final = 8
 """With fewer clusters even a near-unanimous drop cannot reach the usual alpha."""
-
-
 LARGEST: Final = 1e100
+"""Larger values are refused: the sum of their squares may not be finite."""
 
 
 def checked_pair(

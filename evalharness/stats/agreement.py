@@ -40,6 +40,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from evalharness.core.estimates import LEVEL
 from evalharness.stats._bca import Array, bca_interval
 from evalharness.stats._rating_rows import Rows, Undefined, rated, rated_by_both, rated_twice
 from evalharness.stats.ratings import Ratings
@@ -93,7 +94,7 @@ def raw_agreement(
     ratings: Ratings,
     *,
     rng: np.random.Generator,
-    level: float = 0.95,
+    level: float = LEVEL,
     clusters: Sequence[str] | None = None,
 ) -> Agreement | Undefined:
     """Share of pairs of ratings of one item that are equal, averaged over the items with two ratings or more.
@@ -128,7 +129,7 @@ def cohen_kappa(
     *,
     rng: np.random.Generator,
     weights: Weights = "unweighted",
-    level: float = 0.95,
+    level: float = LEVEL,
     clusters: Sequence[str] | None = None,
 ) -> Agreement | Undefined:
     """Cohen's kappa of two raters, over the items that both rated.
@@ -176,7 +177,7 @@ def fleiss_kappa(
     ratings: Ratings,
     *,
     rng: np.random.Generator,
-    level: float = 0.95,
+    level: float = LEVEL,
     clusters: Sequence[str] | None = None,
 ) -> Agreement | Undefined:
     """Fleiss' kappa: any number of raters, values as labels, the same number of ratings for every item.
@@ -217,7 +218,7 @@ def krippendorff_alpha(
     ratings: Ratings,
     *,
     rng: np.random.Generator,
-    level: float = 0.95,
+    level: float = LEVEL,
     clusters: Sequence[str] | None = None,
 ) -> Agreement | Undefined:
     """Krippendorff's alpha on the scale of the ratings: any number of raters, missing ratings allowed.
@@ -261,7 +262,7 @@ def gwet_ac1(
     ratings: Ratings,
     *,
     rng: np.random.Generator,
-    level: float = 0.95,
+    level: float = LEVEL,
     clusters: Sequence[str] | None = None,
 ) -> Agreement | Undefined:
     """Gwet's AC1: any number of raters, values as labels, missing ratings allowed.

@@ -13,9 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from evalharness.core.estimates import Interval, PairedEstimate
+from evalharness.core.estimates import LEVEL, Interval, PairedEstimate
 from evalharness.stats._inputs import (
-    LEVEL,
     carried,
     checked_alpha,
     checked_level,

@@ -13,8 +13,9 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from evalharness.core.estimates import LEVEL
 from evalharness.core.judges import Measured
-from evalharness.stats._inputs import LEVEL, cluster_codes
+from evalharness.stats._inputs import cluster_codes
 from evalharness.stats.agreement import Agreement, Undefined, cohen_kappa
 from evalharness.stats.mcnemar import midp_mcnemar
 from evalharness.stats.ratings import Ratings

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from evalharness.core.estimates import LEVEL
 from evalharness.core.judges import Measured
-from evalharness.stats._inputs import LARGEST, LEVEL, cluster_codes
+from evalharness.stats._inputs import LARGEST, cluster_codes
 from evalharness.stats.judging import NotEstimated
 from evalharness.stats.student import normal_quantile, t_quantile
 

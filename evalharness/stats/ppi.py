@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from evalharness.core.estimates import Interval, PairedEstimate
+from evalharness.core.estimates import LEVEL, Interval, PairedEstimate
 from evalharness.stats._inputs import (
     LARGEST,
-    LEVEL,
     MIN_CLUSTERS,
     checked_alpha,
     checked_level,

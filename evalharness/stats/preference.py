@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from evalharness.core.estimates import Interval, PairedEstimate
-from evalharness.stats._inputs import LEVEL, MIN_CHANGED
+from evalharness.core.estimates import LEVEL, Interval, PairedEstimate
+from evalharness.stats._inputs import MIN_CHANGED
 from evalharness.stats.mcnemar import midp_mcnemar
 from evalharness.stats.paired import paired_cases
 

@@ -16,10 +16,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evalharness.core.estimates import Interval, PairedEstimate
+from evalharness.core.estimates import LEVEL, Interval, PairedEstimate
 from evalharness.stats._inputs import (
     LARGEST,
-    LEVEL,
     checked_alpha,
     checked_level,
     checked_pair,
