@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalharness.api.settings import Settings
 from evalharness.errors import EvalHarnessError, Problem, SpecError, StoreError
 
 if TYPE_CHECKING:
     from evalharness.analysis.looks import Look
     from evalharness.analysis.noise import Evidence, Observed, Place
     from evalharness.analysis.planning import PlannedCases
-    from evalharness.api import Settings
     from evalharness.core.plans import MetricPlan, NoiseSource, SideCost, SuitePlan
     from evalharness.core.protocols import Scorer
     from evalharness.core.suites import Suite
@@ -48,11 +48,12 @@ def plan(
             or `evidence` or `churn` is. UsageError: a side cannot be asked, or no suite is named. StoreError: what is
             stored cannot be read.
     """
+    from evalharness.analysis.judged import by_standing, standing_warnings, with_judges
     from evalharness.analysis.planning import curve, plan_metrics, suite_outlooks
-    from evalharness.api import Settings
     from evalharness.core.plans import SuitePlan
     from evalharness.engine.estimate import side_repeats
     from evalharness.engine.history import earlier_runs
+    from evalharness.engine.judging import heard
     from evalharness.engine.scoring import build_scorers
     from evalharness.engine.sides import choose_suite, find_sides
     from evalharness.spec.load import suite_warnings
@@ -72,9 +73,12 @@ def plan(
     stages, cases = _stages(chosen, [source for _, source in sides], repeats, around)
     runs = earlier_runs(around.how.store, chosen)
     costs = _costs(chosen, scorers, sides, stages, runs, around)
+    standing = tuple(heard(item.id, judge, ()) for _, item, judge in chosen.judged)
+    judged, judged_scorers = with_judges(by_standing(chosen, standing), scorers)
+    judges = _judges(chosen, (left, right), costs, stages, around)
     metrics = plan_metrics(
-        chosen,
-        scorers,
+        judged,
+        judged_scorers,
         cases,
         repeats=repeats,
         evidence=named,
@@ -89,11 +93,16 @@ def plan(
         alpha=chosen.gate.alpha,
         sides=costs,
         metrics=metrics,
-        suite_outlooks=suite_outlooks(chosen, metrics),
+        suite_outlooks=suite_outlooks(judged, metrics),
         curve=curve(metrics),
         problems=_problems(metrics, shown),
-        warnings=(*_over_caps(sides, costs), *suite_warnings(chosen)),
+        warnings=(
+            *standing_warnings(chosen, standing),
+            *_over_caps(sides, costs, chosen, judges),
+            *suite_warnings(chosen),
+        ),
         steps=_steps(metrics, str(baseline), left, around),
+        judges=judges,
     )
 
 
@@ -349,6 +358,26 @@ def _costs(
     )
 
 
+def _judges(
+    suite: Suite,
+    sources: tuple[SideSource, SideSource],
+    costs: Sequence[SideCost],
+    stages: Sequence[Stage],
+    around: Surroundings,
+) -> tuple[SideCost, ...]:
+    """What the judges would cost. Where there is no candidate yet, its answers are to come."""
+    from evalharness.engine.judge_cost import Answers, estimate_judges, side_answers
+
+    if not any(suite.judged):
+        return ()
+    first = side_answers(sources[0], costs[0], suite, around)
+    if len(costs) > 1:
+        second = side_answers(sources[1], costs[1], suite, around)
+    else:
+        second = Answers(repeats=first.repeats, fixed=False, there={}, tokens=first.tokens)
+    return estimate_judges(suite, (first, second), stages, around)
+
+
 def _problems(metrics: Sequence[MetricPlan], suite: str) -> tuple[Problem, ...]:
     found = [Problem(metric.problem, suite) for metric in metrics if metric.problem is not None]
     if not any(metric.deciding for metric in metrics):
@@ -357,13 +386,20 @@ def _problems(metrics: Sequence[MetricPlan], suite: str) -> tuple[Problem, ...]:
     return tuple(found)
 
 
-def _over_caps(sides: Sequence[tuple[str, SideSource]], costs: Sequence[SideCost]) -> list[str]:
-    """Caps of a candidate file that the estimate says would stop its run."""
+def _over_caps(
+    sides: Sequence[tuple[str, SideSource]],
+    costs: Sequence[SideCost],
+    suite: Suite,
+    judges: Sequence[SideCost],
+) -> list[str]:
+    """Caps of a candidate's or a judge's file that the estimate says would stop its run."""
     found = []
-    for (role, source), cost in zip(sides, costs, strict=True):
-        if source.model is None:
+    asked = [(source.model.limits if source.model else None) for _, source in sides]
+    asked += [member.limits for _, _, judge in suite.judged for member in judge.panel or (judge,)]
+    for limits, cost in zip(asked, (*costs, *judges), strict=True):
+        if limits is None:
             continue
-        limits, last = source.model.limits, cost.stages[-1]
+        role, last = cost.label, cost.stages[-1]
         total = last.total
         tokens: Any = (
             None

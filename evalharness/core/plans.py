@@ -71,15 +71,17 @@ class StageCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideCost:
-    """What one side would cost.
+    """What one side, or one judge, would cost. A judge's answers are verdicts.
 
     Attributes:
-        role: "baseline" or "candidate". name: its name. repeats: answers to a case.
+        role: "baseline", "candidate" or "judge". name: its name. repeats: answers to a case.
         answers_from: "calls", "recording" or "stored run"; the last two cost nothing.
         stages: one, or first look, routine and (where there is more to ask) extended.
         input_basis, output_basis: where the tokens come from; tokens_from says it in words.
         priced: whether the candidate file states a price.
         confirming: most calls more that confirm critical cases which fail once.
+        eval: the eval that a judge is of, None for a side.
+        upper: whether a judge's numbers are upper bounds, since answers to be judged are not there yet.
     """
 
     role: str
@@ -92,6 +94,13 @@ class SideCost:
     tokens_from: str = ""
     priced: bool = False
     confirming: int = 0
+    eval: str | None = None
+    upper: bool = False
+
+    @property
+    def label(self) -> str:
+        """The role, with name and eval for a judge."""
+        return self.role if self.eval is None else f"{self.role} {self.name} of {self.eval}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +199,10 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuitePlan:
-    """Cost and power of a suite. `problems` are what makes it unfit to run; the command line exits 2 with them."""
+    """Cost and power of a suite. `judges` has one entry a judge that is asked, the members of a panel each.
+
+    `problems` are what makes it unfit to run; the command line exits 2 with them.
+    """
 
     suite: str
     suite_digest: str
@@ -202,3 +214,4 @@ class SuitePlan:
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
     steps: tuple[str, ...] = field(default=())
+    judges: tuple[SideCost, ...] = ()

@@ -187,6 +187,28 @@ def _plan(suite: Suite, candidate: Candidate, provider: Provider, repeats: int) 
     )
 
 
+def answers_there(
+    suite: Suite, candidate: Candidate, repeats: int, registry: Registry, how: Collecting
+) -> dict[FullKey, Attempt]:
+    """The attempts a candidate has without a call: a recording's, else those stored for so many repeats.
+
+    Nothing is written.
+
+    Raises:
+        SpecError, StoreError: the recording or what is stored cannot be read.
+    """
+    provider = make_provider(candidate, registry)
+    if provider.recorded:
+        found: dict[FullKey, Attempt] = {}
+        run_sync(_read(suite, candidate, provider, how, found))
+        return found
+    plan = _plan(suite, candidate, provider, repeats)
+    folder = how.store.run_folder(candidate.name, plan.digest)
+    journaled = read_journal(folder / JOURNAL, plan.digest)
+    usable = provider.cacheable and not (journaled.fresh and bool(journaled.attempts))
+    return stored_attempts(folder, plan, journaled, finished=usable)
+
+
 async def _read(
     suite: Suite,
     candidate: Candidate,

@@ -51,7 +51,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prompt:
+class Prompt:
     """One call of one judge. `key` names it, also in the response cache; `judged` are the untrusted texts in it."""
 
     key: str
@@ -103,8 +103,8 @@ class Judging:
             As `judge` does.
         """
         flags = _flags(items)
-        asked = [i for i in items if not _settled(judge, i)]
-        orders = _orders(item.golden_set, judge)
+        asked = [i for i in items if not is_settled(judge, i)]
+        orders = orders_of(item.golden_set, judge)
         votes_of: dict[int, tuple[Vote, ...]] = {id(i): () for i in asked}
         for member in judge.panel or (judge,):
             if member.provider == RECORDED:
@@ -125,7 +125,7 @@ class Judging:
         orders: Mapping[str, Sequence[Order | None]],
     ) -> dict[int, tuple[Vote, ...]]:
         """The votes of one judge that is asked. `orders` has those that each case is shown in."""
-        prompts = {id(i): [self._prompt(judge, i, order) for order in orders[i.case.id]] for i in items}
+        prompts = {id(i): [prompt_of(judge, i, order) for order in orders[i.case.id]] for i in items}
         self._ask(item, judge, [prompt for group in prompts.values() for prompt in group])
         # in the name of the judge that is asked: another may have the same digest
         return {
@@ -133,25 +133,11 @@ class Judging:
             for key, group in prompts.items()
         }
 
-    def _prompt(self, judge: Judge, item: Item, order: Order | None) -> _Prompt:
-        answers = item.texts[::-1] if order == "BA" else item.texts
-        name = order or "one"
-        case = item.case
-        target = str(case.targets[0]) if case.targets else None
-        # a case of another golden set may have this id and these answers, to another question
-        texts = digest([case.question, list(item.texts), list(case.contexts), target])
-        key = f"{case.id}#{name}#{short(texts)}"
-        messages = render(
-            judge, input=case.question, answers=answers, contexts=case.contexts, target=target, key=key
-        )
-        judged = (*answers, *case.contexts, case.question)
-        return _Prompt(key, judge, order, messages, judged)
-
-    def _ask(self, item: EvalSpec, judge: Judge, prompts: Sequence[_Prompt]) -> None:
+    def _ask(self, item: EvalSpec, judge: Judge, prompts: Sequence[Prompt]) -> None:
         """Fill the votes of all prompts that have none yet; a reply that cannot be read is asked for once more."""
         still = {p.key: p for p in prompts if (judge.digest, p.key) not in self._votes}
         replies = self._replies(item, judge, still)
-        unread: dict[str, _Prompt] = {}
+        unread: dict[str, Prompt] = {}
         for key, prompt in still.items():
             reply = replies[key]
             vote = self._votes[judge.digest, key] = _vote(prompt, reply)
@@ -164,13 +150,13 @@ class Judging:
                 self._votes[judge.digest, key.removesuffix("#again")] = second
 
     def _replies(
-        self, item: EvalSpec, judge: Judge, prompts: Mapping[str, _Prompt]
+        self, item: EvalSpec, judge: Judge, prompts: Mapping[str, Prompt]
     ) -> dict[str, Response | Failure]:
         if not prompts:
             return {}
         replied = self._replied.setdefault(judge.digest, {})
-        suite, before = _as_suite(item, prompts.values()), [*chain(*replied.values())]
-        run, _ = collect(suite, _as_candidate(judge), self._registry, self._how, earlier=before)
+        suite, before = prompts_as_suite(item, prompts.values()), [*chain(*replied.values())]
+        run, _ = collect(suite, judge_as_candidate(judge), self._registry, self._how, earlier=before)
         (group,) = run.attempts.values()
         replied[suite.digest] = list(group.values())
         facts = self._facts.setdefault(item.id, {})
@@ -193,6 +179,22 @@ def heard(
         models=models,
         facts=dict(facts),
     )
+
+
+def prompt_of(judge: Judge, item: Item, order: Order | None) -> Prompt:
+    """The call that asks one judge about an item."""
+    answers = item.texts[::-1] if order == "BA" else item.texts
+    name = order or "one"
+    case = item.case
+    target = str(case.targets[0]) if case.targets else None
+    # a case of another golden set may have this id and these answers, to another question
+    texts = digest([case.question, list(item.texts), list(case.contexts), target])
+    key = f"{case.id}#{name}#{short(texts)}"
+    messages = render(
+        judge, input=case.question, answers=answers, contexts=case.contexts, target=target, key=key
+    )
+    judged = (*answers, *case.contexts, case.question)
+    return Prompt(key, judge, order, messages, judged)
 
 
 def judged_items(
@@ -233,11 +235,12 @@ def _text(attempt: Any) -> str | None:
     return attempt.outcome.text if attempt is not None and isinstance(attempt.outcome, Response) else None
 
 
-def _settled(judge: Judge, item: Item) -> bool:
+def is_settled(judge: Judge, item: Item) -> bool:
+    """Whether an item needs no call: a pair of equal answers."""
     return judge.mode == "pairwise" and same_answer(item.texts[0], item.texts[1])
 
 
-def _orders(golden_set: GoldenSet, judge: Judge) -> dict[str, Sequence[Order | None]]:
+def orders_of(golden_set: GoldenSet, judge: Judge) -> dict[str, Sequence[Order | None]]:
     """The orders that the answers to each case are shown in."""
     if judge.mode == "pairwise" and judge.orders == "random":
         return {case_id: (order,) for case_id, order in first_orders(golden_set, judge).items()}
@@ -274,7 +277,7 @@ def _flags(items: Sequence[Item]) -> dict[int, tuple[str, ...]]:
     return found
 
 
-def _vote(prompt: _Prompt, reply: Response | Failure) -> Vote:
+def _vote(prompt: Prompt, reply: Response | Failure) -> Vote:
     if isinstance(reply, Failure):
         return Vote(
             judge=prompt.judge.name,
@@ -312,7 +315,7 @@ def _judgment(
     return combine(judge, votes, source="recorded" if judge.provider == RECORDED else "judged", **where)
 
 
-def _as_candidate(judge: Judge) -> Candidate:
+def judge_as_candidate(judge: Judge) -> Candidate:
     """The judge as one who is asked."""
     return Candidate(
         name=f"{judge.name}-judge",
@@ -329,7 +332,7 @@ def _as_candidate(judge: Judge) -> Candidate:
     )
 
 
-def _as_suite(item: EvalSpec, prompts: Iterable[_Prompt]) -> Suite:
+def prompts_as_suite(item: EvalSpec, prompts: Iterable[Prompt]) -> Suite:
     """The prompts as a golden set of their own, without scorers."""
     cases = tuple(Case(id=p.key, messages=p.messages) for p in prompts)
     identity = digest([[case.id, [[m.role, m.content] for m in case.messages]] for case in cases])

@@ -23,6 +23,7 @@ def plan_document(plan: SuitePlan) -> dict[str, Any]:
         "suite": {"name": plan.suite, "digest": plan.suite_digest},
         "alpha": finite(plan.alpha),
         "sides": [_side(side) for side in plan.sides],
+        "judges": [{"eval": judge.eval, **_side(judge), "upper": judge.upper} for judge in plan.judges],
         "metrics": [_metric(metric) for metric in plan.metrics],
         "suite_outlooks": [
             {

@@ -68,8 +68,8 @@ def _short(text: str, limit: int) -> str:
 def _cost(plan: SuitePlan) -> Iterator[str]:
     rows: list[tuple[str, ...]] = [("Cost", "answers", "stored", "calls", "tokens in", "out", "price")]
     below: list[str] = []
-    for side in plan.sides:
-        name = f"{side.role} {one_line(side.name, 60)}"
+    for side in (*plan.sides, *plan.judges):
+        name = one_line(side.label if side.eval is not None else f"{side.role} {one_line(side.name, 60)}")
         planned = side.stages[0] if len(side.stages) == 1 else side.stages[1]
         if side.answers_from != "calls":
             rows.append((name, *_counts(planned.total, side), "$0"))
@@ -88,7 +88,7 @@ def _counts(part: SetCost, side: SideCost) -> tuple[str, ...]:
     return (
         f"{part.answers:,}",
         f"{part.stored:,}",
-        f"{part.calls:,}",
+        ("≤" if side.upper and part.calls else "") + f"{part.calls:,}",
         _tokens(part.input_tokens, part.calls, side.input_basis),
         _tokens(part.output_tokens, part.calls, side.output_basis),
     )
@@ -112,17 +112,23 @@ def _price(usd: float | None, part: SetCost, side: SideCost) -> str:
 
 
 def _about(side: SideCost) -> Iterator[str]:
+    label = one_line(side.label)
     if side.answers_from != "calls":
-        yield f"{side.role}: {side.answers_from}, no calls"
+        yield f"{label}: {side.answers_from}, no calls"
         return
     if side.repeats > 1:
-        yield f"{side.role}: {side.repeats} answers to each case"
+        yield f"{label}: {side.repeats} answers to each case"
+    if side.upper:
+        yield (
+            f"{label}: at most so many calls, since answers that turn out equal cost none; a reply that cannot be read "
+            "costs one more"
+        )
     if side.stages[-1].total.calls:
-        yield f"{side.role} tokens: {one_line(side.tokens_from)}"
+        yield f"{label} tokens: {one_line(side.tokens_from)}"
         if not side.priced:
-            yield f"{side.role} price: unknown; state `price` in its file"
+            yield f"{label} price: unknown; state `price` in its file"
     if side.confirming:
-        yield f"{side.role}: at most {side.confirming:,} calls more confirm critical cases that fail once"
+        yield f"{label}: at most {side.confirming:,} calls more confirm critical cases that fail once"
 
 
 def _noise(outlook: Outlook) -> str:

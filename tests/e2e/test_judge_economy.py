@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -356,3 +357,109 @@ def test_where_what_was_said_lies(bench: Bench) -> None:
     stored = list(Path(bench.root / ".evalharness" / "runs").glob("judge-judge-*/attempts.jsonl"))
     assert len(stored) == 1
     assert len([json.loads(line) for line in stored[0].read_text().splitlines()]) == 6
+
+
+# --- what it would cost, told before -----------------------------------------------------------------------------
+
+
+def priced(bench: Bench, *arguments: str) -> list[dict[str, Any]]:
+    """The judges of `plan --json`; a plan asks nothing and writes nothing."""
+    before, files = bench.calls(), sorted(bench.root.rglob("*"))
+    done = bench.project.run("plan", *(arguments or ("base.yaml", "cand.yaml")), "--json")
+    assert bench.calls() == before
+    assert sorted(bench.root.rglob("*")) == files
+    judges: list[dict[str, Any]] = json.loads(done.out)["judges"]
+    return judges
+
+
+def calls_of(judges: list[dict[str, Any]]) -> list[int]:
+    return [judge["stages"][-1]["calls"] for judge in judges]
+
+
+@pytest.mark.parametrize(("mode", "orders", "calls"), [("pairwise", "both", 28), ("pairwise", "random", 14)])
+def test_a_plan_knows_the_calls_on_answers_that_are_there(
+    bench: Bench, mode: str, orders: str, calls: int
+) -> None:
+    """Pairs × orders, less pairs of equal answers and verdicts in the cache: what the comparison then takes."""
+    bench.cases(20)
+    bench.suite()
+    base = [of(0.5, i) for i in range(20)]
+    bench.sides(base, base[:6] + [of(0.9, i) for i in range(6, 20)])
+    bench.judge(mode=mode, orders=orders, price=PRICE)
+    (judge,) = priced(bench)
+    assert (judge["eval"], judge["name"], judge["upper"]) == ("qa", "judge", False)
+    assert calls_of([judge]) == [calls]
+    assert judge["stages"][0]["input_tokens"] > 0
+    assert judge["stages"][0]["usd"] > 0
+    assert bench.compare().calls == calls
+    assert calls_of(priced(bench)) == [0]
+    assert priced(bench)[0]["stages"][0]["usd"] == 0
+    assert calls_of(priced(bench, "base.yaml", "cand.yaml", "--fresh")) == [calls]
+
+
+def test_a_plan_prices_every_member_of_a_panel_and_every_answer(bench: Bench) -> None:
+    project_of(bench)
+    bench.judge("judge-fair", name="one", mode="pointwise")
+    bench.judge("judge-first", name="two", mode="pointwise")
+    bench.recorded(
+        [{"id": f"q{i}", "side": side, "score": 1} for i in range(20) for side in ("baseline", "candidate")],
+        name="old",
+        mode="pointwise",
+    )
+    bench.panel("one", "two", "old", mode="pointwise")
+    judges = priced(bench)
+    assert [judge["name"] for judge in judges] == ["one", "two", "old"]
+    assert calls_of(judges) == [40, 40, 0]
+    assert judges[2]["answers_from"] == "recording"
+    assert bench.compare().calls == 80
+
+
+def test_a_plan_of_answers_to_come_is_an_upper_bound(bench: Bench) -> None:
+    project_of(bench)
+    bench.judge()
+    bench.calibrate()
+    bench.server.answers({f"question {i}": of(0.5, "base", i) for i in range(20)})
+    bench.project.write(
+        "cand.yaml",
+        "name: cand\nsuite: ./suite.yaml\nprovider: openai\nmodel: lookup\ndecoding: {max_tokens: 50}\n"
+        f"base_url: {bench.server.base_url}\n",
+    )
+    (judge,) = priced(bench)
+    assert (judge["upper"], calls_of([judge])) == (True, [40])
+    assert judge["stages"][0]["input_tokens"] > 0
+    text = bench.project.run("plan", "base.yaml", "cand.yaml", check=0).out
+    assert "judge judge of qa" in text
+    assert "≤40" in text
+    assert "at most so many calls" in text
+    bench.compare()
+    (judge,) = priced(bench)
+    assert (judge["upper"], calls_of([judge])) == (False, [0])
+
+
+def test_a_plan_prices_the_looks(bench: Bench) -> None:
+    project_of(bench, 60)
+    bench.suite(more="sampling: {initial: 20, max: 60, looks: 3}\n")
+    bench.judge()
+    (judge,) = priced(bench)
+    assert [(stage["name"], stage["calls"]) for stage in judge["stages"]] == [
+        ("first look", 40),
+        ("routine", 120),
+    ]
+
+
+def test_a_plan_knows_whether_a_judge_may_gate(bench: Bench) -> None:
+    project_of(bench)
+    bench.judge()
+    never = bench.project.run("plan", "base.yaml", "cand.yaml", check=2)
+    assert "qa/judge is advisory: the judge judge was never calibrated" in " ".join(never.out.split())
+    assert "nothing is gated" in never.err
+    bench.calibrate()
+    earned = bench.project.run("plan", "base.yaml", "cand.yaml", check=0)
+    assert "qa/judge" in earned.out
+
+
+def test_a_plan_warns_of_a_judges_cap(bench: Bench) -> None:
+    project_of(bench)
+    bench.judge(price=PRICE, limits="{max_cost_usd: 0.5}")
+    done = bench.project.run("plan", "base.yaml", "cand.yaml")
+    assert "judge judge of qa: limits.max_cost_usd (0.5) may stop its run" in " ".join(done.out.split())
