@@ -67,8 +67,7 @@ class Paired:
     `cases`, `baseline` and `candidate` have one entry a paired case: case values averaged over repeats, on the
     metric's own scale. `rows_baseline` and `rows_candidate` are (n, k) sufficient statistics of a corpus or log-ratio
     metric with `columns`, averaged over repeats, None otherwise. `missing_*` count attempts without a
-    score; `planned_*` all attempts.
-    `lost` holds the cases behind those counts: (case, missing in the baseline, missing in the candidate).
+    score. `lost` holds the cases behind those counts: (case, missing in the baseline, missing in the candidate).
     `dropped_unbounded` counts cases left out because the metric has no worst value. `clusters` has a label for each
     case, None when no case names one; a case without one is its own cluster.
     """
@@ -81,8 +80,6 @@ class Paired:
     rows_candidate: Array | None
     missing_baseline: int
     missing_candidate: int
-    planned_baseline: int
-    planned_candidate: int
     lost: tuple[tuple[Case, int, int], ...]
     dropped_unbounded: int
     repeats_baseline: int
@@ -142,8 +139,6 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
         rows_candidate=rows_right,
         missing_baseline=sum(before for _, before, _ in lost),
         missing_candidate=sum(after for _, _, after in lost),
-        planned_baseline=len(golden_set.cases) * n_left,
-        planned_candidate=len(golden_set.cases) * n_right,
         lost=tuple(lost),
         dropped_unbounded=dropped,
         repeats_baseline=n_left,

@@ -28,7 +28,6 @@ _CUT_OFF: Final = frozenset(
 )
 _DECLINED: Final = frozenset(("content_filter", "refusal", "safety"))
 _FENCED: Final = re.compile(r"```(?:json)?[ \t]*\r?\n(?P<body>.*)\n[ \t]*```", re.DOTALL)
-_NO_CLAIMS: Final = "no claims"
 _SPACE: Final = " \t\r\n"
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
@@ -101,15 +100,6 @@ def read_reply(
             judge=judge.name, order=order, value=None, problem=str(error), raw=_kept(text), model=model
         )
     return Vote(judge=judge.name, order=order, value=value, rationale=rationale, marks=marks, model=model)
-
-
-def example_problem(judge: Judge, reply: Mapping[str, Any]) -> str | None:
-    """What is wrong with the reply of a worked example, None where nothing is."""
-    try:
-        _verdict(judge, dict(reply), "AB")
-    except _Unreadable as error:
-        return None if str(error) == _NO_CLAIMS else str(error)
-    return None
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +183,7 @@ def _claims(document: Any) -> _Read:
     (claims,) = _fields(document, "the reply", ("claims",))
     _want(claims, list, "claims must be a list")
     if not claims:
-        raise _Unreadable(_NO_CLAIMS)
+        raise _Unreadable("no claims")
     if len(claims) > _MAX_CLAIMS:
         raise _Unreadable(f"more than {_MAX_CLAIMS} claims")
     marks: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""How far a judge can be trusted: position, agreement with people, preference for its own family.
+"""How far a judge can be trusted: position, agreement with people.
 
 Every share comes with a 95% interval by one construction, `share`, so that figures beside each other mean the same.
 The effect of length is in `evalharness.stats.length`, agreement coefficients in `evalharness.stats.agreement`.
@@ -75,36 +75,22 @@ class LabelAgreement:
     """How a judge's verdicts agree with people's labels of the same cases.
 
     Attributes:
-        n: cases; n_good, n_tied, n_bad: as people labelled them.
+        n: cases.
         agreement: share of cases with the same verdict (good, tie, bad).
         sensitivity: share of people's good cases that the judge sees as good, None where there are none.
         specificity: share of people's bad cases that the judge sees as bad, None where there are none. A judge's tie
             is in neither.
-        youden: sensitivity + specificity − 1, in [−1, 1]: what is left of a true difference on the judge's scale.
         kappa: Cohen's, unweighted, over the three verdicts.
         correlation2: squared Pearson correlation of the judge's values with the labels, in [0, 1]: what a corrected
             estimate (PPI++) gains from the judge. None where either does not vary.
     """
 
     n: int
-    n_good: int
-    n_tied: int
-    n_bad: int
     agreement: Measured
     sensitivity: Measured | None
     specificity: Measured | None
-    youden: Measured | None
     kappa: Agreement | Undefined
     correlation2: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelfPreference:
-    """Win rates of answers of the judge's own family and of other families, and their difference (own − others)."""
-
-    own: Measured
-    others: Measured
-    difference: Measured
 
 
 def share(values: Array, *, cases: Sequence[str] | None = None) -> Measured:
@@ -190,9 +176,7 @@ def position(
 def against_labels(judged: Array, labels: Array, *, rng: np.random.Generator) -> LabelAgreement:
     """Hold a judge's verdicts against people's labels of the same cases.
 
-    Above one half is good (pairwise: the candidate's answer is better), below is bad, one half is a tie. The interval
-    of Youden's J joins those of its two parts by their distances from the estimate (MOVER: Newcombe 1998, Statistics
-    in Medicine 17:873-890; Zou and Donner 2008, Statistics in Medicine 27:1693-1702).
+    Above one half is good (pairwise: the candidate's answer is better), below is bad, one half is a tie.
 
     Args:
         judged: shape (n,), n >= 1, in [0, 1].
@@ -210,8 +194,6 @@ def against_labels(judged: Array, labels: Array, *, rng: np.random.Generator) ->
     said, meant = verdicts_of(values), verdicts_of(people)
     right = (said == meant).astype(np.float64)
     good, bad = meant > 0, meant < 0
-    sensitivity = share(right[good]) if good.any() else None
-    specificity = share(right[bad]) if bad.any() else None
     ratings = Ratings.of(
         (str(i), rater, f"{verdict:+.0f}")
         for rater, verdicts in (("judge", said), ("people", meant))
@@ -219,44 +201,12 @@ def against_labels(judged: Array, labels: Array, *, rng: np.random.Generator) ->
     )
     return LabelAgreement(
         n=values.size,
-        n_good=int(good.sum()),
-        n_tied=int((meant == 0).sum()),
-        n_bad=int(bad.sum()),
         agreement=share(right),
-        sensitivity=sensitivity,
-        specificity=specificity,
-        youden=_youden(sensitivity, specificity),
+        sensitivity=share(right[good]) if good.any() else None,
+        specificity=share(right[bad]) if bad.any() else None,
         kappa=cohen_kappa(ratings, "judge", "people", rng=rng),
         correlation2=_squared_correlation(values, people),
     )
-
-
-def self_preference(own: Array, others: Array) -> SelfPreference | NotEstimated:
-    """Compare how often answers of the judge's own model family win with how often those of other families do.
-
-    A difference alone is no proof: a family may win more often because it is better. Held against the same
-    difference in people's labels it is one. The interval of the difference joins those of the two shares (Newcombe
-    1998, method 10, Statistics in Medicine 17:873-890, with `share`'s interval for fractional preferences).
-
-    Args:
-        own: shape (n,), preferences in [0, 1] for answers of the judge's family, one a case.
-        others: shape (m,), preferences for answers of other families, of other cases.
-
-    Raises:
-        ValueError: values outside [0, 1] or NaN.
-    """
-    for values, whose in ((own, "the judge's own family"), (others, "another family")):
-        if np.asarray(values).size == 0:
-            return NotEstimated("no_cases", f"no answer of {whose} was judged")
-    ours, theirs = share(own), share(others)
-    gap = ours.value - theirs.value
-    difference = Measured(
-        value=gap,
-        low=gap - float(np.hypot(ours.value - ours.low, theirs.high - theirs.value)),
-        high=gap + float(np.hypot(ours.high - ours.value, theirs.value - theirs.low)),
-        n=ours.n + theirs.n,
-    )
-    return SelfPreference(own=ours, others=theirs, difference=difference)
 
 
 def verdicts_of(preferences: Array) -> Array:
@@ -287,20 +237,6 @@ def _two_sided(first: int, second: int) -> float:
     if first + second == 0:
         return 1.0
     return min(1.0, 2 * min(midp_mcnemar(first, second), midp_mcnemar(second, first)))
-
-
-def _youden(sensitivity: Measured | None, specificity: Measured | None) -> Measured | None:
-    if sensitivity is None or specificity is None:
-        return None
-    value = sensitivity.value + specificity.value - 1
-    down = np.hypot(sensitivity.value - sensitivity.low, specificity.value - specificity.low)
-    up = np.hypot(sensitivity.high - sensitivity.value, specificity.high - specificity.value)
-    return Measured(
-        value=value,
-        low=max(-1.0, value - float(down)),
-        high=min(1.0, value + float(up)),
-        n=sensitivity.n + specificity.n,
-    )
 
 
 def _squared_correlation(first: Array, second: Array) -> float | None:

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from evalharness.core.judges import Order
-from evalharness.judging.replies import MAX_RAW, example_problem, read_reply, reply_schema
+from evalharness.judging.replies import MAX_RAW, read_reply, reply_schema
 from tests.judging.attacks import ATTACKS, REPLIES, VERDICT_A
 from tests.judging.support import judge
 
@@ -234,10 +234,3 @@ def test_a_verdict_copied_from_an_answer_is_no_verdict() -> None:
 def test_a_pairwise_reply_needs_its_order() -> None:
     with pytest.raises(ValueError, match="order"):
         read_reply(judge(), VERDICT_A, "stop")
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_replies_of_examples(mode: str) -> None:
-    assert example_problem(judge(mode), GOOD[mode]) is None
-    assert example_problem(judge(mode), {"x": 1}) is not None
-    assert example_problem(judge("claims"), {"claims": []}) is None

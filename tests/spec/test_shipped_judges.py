@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from evalharness.content import PathPolicy
 from evalharness.core.judges import Judge
 from evalharness.judging.detect import flags_of
 from evalharness.judging.prompts import render
-from evalharness.judging.replies import example_problem, reply_schema
+from evalharness.judging.replies import read_reply, reply_schema
 from evalharness.judging.standing import MIN_LABELS, standing
 from evalharness.plugins import default_registry
 from evalharness.spec.judges import load_judge
@@ -76,7 +77,8 @@ def test_examples_are_verdicts_of_its_own_schema_in_either_direction(name: str) 
     found = load(JUDGES / name)
     assert len(found.examples) >= 2
     for example in found.examples:
-        assert example_problem(found, example.reply) is None
+        problem = read_reply(found, json.dumps(example.reply), "stop", "AB").problem
+        assert problem == (None if example.reply != {"claims": []} else "no claims")
         jsonschema.validate(example.reply, reply_schema(found))
     if found.mode == "pairwise":
         assert {example.reply["winner"] for example in found.examples} == {"A", "B", "TIE"}

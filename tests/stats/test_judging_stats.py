@@ -1,4 +1,4 @@
-"""Position, labels, self-preference and length, held against statsmodels, scikit-learn and scipy."""
+"""Position, labels and length, held against statsmodels, scikit-learn and scipy."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from evalharness.stats.judging import (
     LabelAgreement,
     NotEstimated,
     Position,
-    SelfPreference,
     against_labels,
     position,
-    self_preference,
     share,
 )
 from evalharness.stats.length import LengthControlled, length_controlled_win_rate, length_correlation
@@ -142,12 +140,11 @@ def test_against_labels_counts_a_known_table() -> None:
     judged = np.repeat([1.0, 0.0, 0.5, 0.0, 1.0, 0.5, 1.0], [40, 8, 2, 27, 3, 5, 5])
     got = against_labels(judged, labels, rng=np.random.default_rng(0))
     assert isinstance(got, LabelAgreement)
-    assert (got.n, got.n_good, got.n_tied, got.n_bad) == (90, 50, 10, 30)
-    assert got.sensitivity is not None and got.specificity is not None and got.youden is not None
+    assert (got.n, got.agreement.n) == (90, 90)
+    assert got.sensitivity is not None and got.specificity is not None
     assert got.agreement.value == pytest.approx(72 / 90)
     assert (got.sensitivity.value, got.specificity.value) == (pytest.approx(0.8), pytest.approx(0.9))
-    assert got.youden.value == pytest.approx(0.7)
-    assert got.youden.low < 0.7 < got.youden.high < 1
+    assert (got.sensitivity.n, got.specificity.n) == (50, 30)
     assert isinstance(got.kappa, Agreement)
     assert got.kappa.value == pytest.approx(
         cohen_kappa_score((2 * judged).astype(int), (2 * labels).astype(int))
@@ -159,28 +156,16 @@ def test_a_judge_that_passes_everything_is_seen_through() -> None:
     labels = np.repeat([1.0, 0.0], [90, 10])
     got = against_labels(np.ones(100), labels, rng=np.random.default_rng(0))
     assert got.agreement.value == 0.9  # looks good
-    assert got.sensitivity is not None and got.specificity is not None and got.youden is not None
-    assert (got.sensitivity.value, got.specificity.value, got.youden.value) == (1.0, 0.0, 0.0)
+    assert got.sensitivity is not None and got.specificity is not None
+    assert (got.sensitivity.value, got.specificity.value) == (1.0, 0.0)
     assert got.correlation2 is None
     assert isinstance(got.kappa, Agreement) and got.kappa.value == pytest.approx(0.0, abs=1e-12)
 
 
 def test_one_class_of_labels_has_no_specificity() -> None:
     got = against_labels(np.ones(60), np.ones(60), rng=np.random.default_rng(0))
-    assert got.specificity is None and got.youden is None
+    assert got.sensitivity is not None and got.specificity is None
     assert isinstance(got.kappa, Undefined)
-
-
-def test_self_preference_is_newcombes_difference() -> None:
-    from statsmodels.stats.proportion import confint_proportions_2indep
-
-    got = self_preference(np.repeat([1.0, 0.0], [56, 14]), np.repeat([1.0, 0.0], [48, 32]))
-    assert isinstance(got, SelfPreference)
-    low, high = confint_proportions_2indep(56, 70, 48, 80, method="newcomb", compare="diff")
-    assert got.difference.value == pytest.approx(0.2)
-    assert (got.difference.low, got.difference.high) == (pytest.approx(low), pytest.approx(high))
-    none = self_preference(a(), a(1))
-    assert isinstance(none, NotEstimated) and "own family" in none.reason
 
 
 # --- length -----------------------------------------------------------------------------------------------------------
