@@ -63,24 +63,30 @@ def observed_between(comparison: Comparison) -> dict[Place, Observed]:
 def observed_in(document: Mapping[str, Any]) -> dict[Place, Observed]:
     """What moved in the comparison that a comparison.json tells.
 
-    The file does not hold the standard deviation; `mde` = (z_alpha + z_0.8) · sd / sqrt(n_units) gives it back.
+    The file does not hold the standard deviation; `mde` = (z_alpha + z_0.8) · sd / sqrt(n_units) gives it back. At one
+    look of several the MDE is that of the look's own level, which the file does not hold either; there it comes from
+    `n_for_power`, which is always at alpha.
 
     Raises:
         KeyError, TypeError, ValueError: it is not shaped like one.
     """
     found: dict[Place, Observed] = {}
     z = normal_quantile(1 - float(document["alpha"])) + normal_quantile(0.8)
-    alone = document.get("looks") is None  # at one look of several the MDE is that of the look's own level
+    alone = document.get("looks") is None
     for row in (*document["metrics"], *document["slices"]):
         if row["n"] is None or row["discordance"] is None:
             continue
         n, units, changing = int(row["n"]), int(row["n_units"]), float(row["discordance"])
-        counted = row["test"] == MIDP_MCNEMAR
+        # In looks the test is named with its look: "mid-p McNemar, look 2 of 5".
+        counted = str(row["test"]).partition(", look ")[0] == MIDP_MCNEMAR
         sd: float | None = None
         if counted:
             sd = math.sqrt(max(changing - float(row["delta"]) ** 2, 0.0)) or None
-        elif alone and row["mde"] is not None and units > 1 and row["ci"]["low"] != row["ci"]["high"]:
-            sd = float(row["mde"]) * math.sqrt(units) / z or None
+        elif units > 1 and row["ci"]["low"] != row["ci"]["high"]:
+            if alone and row["mde"] is not None:
+                sd = float(row["mde"]) * math.sqrt(units) / z or None
+            elif not alone and row["n_for_power"] is not None:
+                sd = float(row["max_drop"]) * math.sqrt(int(row["n_for_power"]) * units / n) / z or None
         found[str(row["id"]), row.get("slice")] = Observed(
             churn=changing if counted else None,
             net=abs(float(row["delta"])),

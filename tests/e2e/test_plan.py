@@ -298,6 +298,21 @@ def test_a_comparison_in_reports_is_found_by_itself(project: Project) -> None:
     assert len(plan(project, "base.yaml")["metrics"][0]["outlooks"]) == 4
 
 
+def test_a_comparison_in_looks_gives_its_churn_and_spread(project: Project) -> None:
+    """The report of a suite with `sampling` tells as much of the noise as one without."""
+    project.binary(400, 20, 20, scorers="[exact_match, rouge_l]")
+    project.run("compare", "base.yaml", "cand.yaml", "--out", "whole", check=0)
+    whole = plan(project, "base.yaml", "--from", "whole", check=2)["metrics"]
+    suite = (project.root / "suite.yaml").read_text()
+    project.write("suite.yaml", suite + "sampling: {initial: 100, looks: 4}\n")
+    project.run("compare", "base.yaml", "cand.yaml", "--out", "looks", check=0)
+    assert json.loads((project.root / "looks" / "comparison.json").read_text())["looks"]["look"] == 4
+    looks = plan(project, "base.yaml", "--from", "looks", check=2)["metrics"]
+    for alone, looked in zip(whole, looks, strict=True):
+        assert looked["outlooks"][0]["source"] == "comparison"
+        assert looked["outlooks"][0]["noise"] == pytest.approx(alone["outlooks"][0]["noise"], rel=0.01)
+
+
 def test_stored_runs_are_laid_side_by_side(project: Project) -> None:
     project.binary(400, 6, 6)
     folders = [
