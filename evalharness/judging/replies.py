@@ -123,6 +123,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refuse)
+_LENIENT: Final = json.JSONDecoder()
 
 
 def _parse(text: str) -> Any:
@@ -227,7 +228,7 @@ def _copied(document: Any, judged: Sequence[str]) -> bool:
     for text in judged:
         for found in islice(start.finditer(text), _MAX_COPIES):
             try:
-                if _DECODER.raw_decode(text, found.start())[0] == document:
+                if _LENIENT.raw_decode(text, found.start())[0] == document:
                     return True
             except (ValueError, RecursionError):
                 continue
