@@ -92,8 +92,8 @@ def flakiness_warnings(suite: Suite, baseline: Run, candidate: Run) -> list[str]
     same = sum(_is_same(before, after, baseline.id == candidate.id) for before, after in pairs)
     if pairs and same == len(pairs):
         return [
-            "both sides hold the very same answers, so this says nothing of how much they vary; to have the candidate "
-            "answer twice, use its .yaml for both sides with --fresh"
+            "both sides hold the very same answers, so this says nothing of how much they vary; a candidate that can "
+            "be asked answers twice when its .yaml is given for both sides with --fresh, a recording never does"
         ]
     warnings = []
     if same:

@@ -47,7 +47,8 @@ def decide(comparison: Comparison, policy: GatePolicy) -> Verdict:
         outcome=outcome,
         exit_code=exit_code,
         reasons=tuple(reasons),
-        warnings=tuple(warnings(comparison, checks, policy)),
+        # What blocks is said once: under on_underpowered: block an underpowered metric is a reason.
+        warnings=tuple(text for text in warnings(comparison, checks, policy) if text not in reasons),
         checks=tuple(c for c in checks if c.metric.slice is None),
         slice_checks=tuple(c for c in checks if c.metric.slice is not None),
         comparison=comparison,
@@ -208,7 +209,7 @@ def _all_clear(deciding: Sequence[Check], all_decide: bool) -> str:
         )
         return (
             f"no drop of a margin was observed{'' if all_decide else ' on a primary metric'}; {passed} of "
-            f"{len(deciding)} {what} {'exclude' if len(deciding) > 1 else 'excludes'} one, "
+            f"{len(deciding)} {what} {'excludes' if passed == 1 or len(deciding) == 1 else 'exclude'} one, "
             f"{len(deciding) - passed} cannot tell"
         )
     parts = [f"all {metrics} {word} metrics" if metrics > 1 else f"the {word} metric"] if metrics else []

@@ -56,6 +56,7 @@ def test_underpowered_can_be_set_to_block() -> None:
     verdict = decide(comparison(metric(20, 15, 300)), replace(POLICY, on_underpowered="block"))
     assert (verdict.outcome, verdict.exit_code) == ("inconclusive", 3)
     assert "cases would see" in verdict.reasons[0]
+    assert not any("underpowered" in w for w in verdict.warnings)  # what blocks is said once
 
 
 def test_underpowered_warns_with_what_it_could_see_and_what_would_decide() -> None:

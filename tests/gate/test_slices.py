@@ -68,7 +68,7 @@ def test_a_secondary_metric_stays_out_of_the_family_of_its_gating_slice() -> Non
         ),
         (
             [(1, 1, 60)],
-            "no drop of a margin was observed; 1 of 2 gated metrics and slices exclude one, 1 cannot tell",
+            "no drop of a margin was observed; 1 of 2 gated metrics and slices excludes one, 1 cannot tell",
         ),
     ],
 )
