@@ -167,8 +167,9 @@ def unguarded_critical(suite: Suite, scorers: Mapping[str, Scorer]) -> list[str]
         ids = [f"{item.id}/{spec.id}" for spec in item.scorers]
         guarded = any(_guards(suite, scorers, i) for i in ids)
         if count and not guarded:
+            cases, them = ("case", "it") if count == 1 else ("cases", "them")
             found.append(
-                f"eval {item.id} has {count} critical cases and no gated pass/fail metric, so nothing guards them; "
+                f"eval {item.id} has {count} critical {cases} and no gated pass/fail metric, so nothing guards {them}; "
                 "add a scorer such as exact_match"
             )
     return found

@@ -194,8 +194,7 @@ def _report(path: Path, suite: Suite, around: Surroundings) -> Evidence:
         hint = "compare two runs of it: evalharness compare base.yaml base.yaml --fresh"
         message = f"--from {shown}: compares the same answers with themselves, which shows no churn"
         raise SpecError([Problem(message, hint=hint)])
-    ids = {metric_id for metric_id, _, _ in suite.metrics}
-    if not any(metric_id in ids for metric_id, _ in observed):
+    if not any(metric_id in suite.metric_ids for metric_id, _ in observed):
         raise SpecError([Problem(f"--from {shown}: tells of no metric of suite {suite.name}")])
     return Evidence(source=source, text=f"{source} {shown}", observed=observed)
 
@@ -262,7 +261,7 @@ def _history(
     from evalharness.analysis.noise import Evidence
     from evalharness.engine.history import pairs
 
-    needed = {i for i, _, _ in suite.metrics if not suite.gate.rule(i).advisory}
+    needed = {i for i in suite.metric_ids if not suite.gate.rule(i).advisory}
     if needed <= {metric_id for one in named for metric_id, _ in one.observed}:
         return []
     found: dict[NoiseSource, Evidence] = {}

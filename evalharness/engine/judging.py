@@ -106,14 +106,16 @@ class Judging:
         asked = [i for i in items if not is_settled(judge, i)]
         orders = orders_of(item.golden_set, judge)
         votes_of: dict[int, tuple[Vote, ...]] = {id(i): () for i in asked}
+        once = False
         for member in judge.panel or (judge,):
             if member.provider == RECORDED:
-                found = _recorded(member, item, asked, self._known)
+                found, once = _recorded(member, item, asked, self._known)
             else:
                 found = self._asked(item, member, asked, orders)
             votes_of = {key: votes + found[key] for key, votes in votes_of.items()}
+        combined = replace(judge, orders="random") if once and not judge.panel else judge
         judgments = tuple(
-            _judgment(item.golden_set.name, judge, i, votes_of.get(id(i)), flags[id(i)]) for i in items
+            _judgment(item.golden_set.name, combined, i, votes_of.get(id(i)), flags[id(i)]) for i in items
         )
         return heard(item.id, judge, judgments, self._facts.get(item.id, {}))
 
@@ -309,8 +311,6 @@ def _judgment(
         return identical_pair(**where)
     if not votes:
         return unjudged(**where, problem="there is no recorded verdict on it")
-    if len(votes) == 1 and judge.provider == RECORDED:
-        judge = replace(judge, orders="random")  # a recording may hold one order only
     combine: Callable[..., Judgment] = combine_pair if judge.mode == "pairwise" else combine_answer
     return combine(judge, votes, source="recorded" if judge.provider == RECORDED else "judged", **where)
 
@@ -348,8 +348,10 @@ def prompts_as_suite(item: EvalSpec, prompts: Iterable[Prompt]) -> Suite:
 
 def _recorded(
     judge: Judge, item: EvalSpec, asked: Sequence[Item], known: frozenset[str] | None
-) -> dict[int, tuple[Vote, ...]]:
-    """The votes of each item from the judge's file of verdicts.
+) -> tuple[dict[int, tuple[Vote, ...]], bool]:
+    """The votes of each item from the judge's file of verdicts, and whether the file has one order of every pair.
+
+    Where it has both orders of some pairs, the others lack one.
 
     Verdicts on the judge's labelled items may stand in the same file. `known` None: verdicts on cases may be any.
 
@@ -358,14 +360,15 @@ def _recorded(
     """
     assert judge.verdicts is not None
     path = Path(judge.verdicts)
+    shown = f"{judge.path}/{path.name}" if path.parent.as_posix().endswith(judge.path) else path.name
     pairs = judge.mode == "pairwise"
     criteria = [criterion.id for criterion in judge.criteria] or None
     rows = read_verdicts(
-        path, path.name, on="pairs" if pairs else "answers", criteria=None if pairs else criteria
+        path, shown, on="pairs" if pairs else "answers", criteria=None if pairs else criteria
     )
     labelled = frozenset(label.id for label in judge.labels)
     problems = [
-        Problem(f"there is no case {row.id!r} in the golden sets of this suite", path.name, row.line)
+        Problem(f"there is no case {row.id!r} in the golden sets of this suite", shown, row.line)
         for row in rows
         if known is not None and row.id not in known | labelled
     ]
@@ -379,7 +382,7 @@ def _recorded(
         problems += [
             Problem(
                 f"the verdict on {one.case.id!r} was given on other answers than these",
-                path.name,
+                shown,
                 row.line,
                 hint="judge again, or compare the answers that were judged",
             )
@@ -387,9 +390,13 @@ def _recorded(
             if not _on_these(row, one)
         ]
         votes[id(one)] = tuple(_recorded_vote(judge, row) for row in found)
+    more = len(problems) - MAX_SHOWN
+    if more > 0:
+        problems[MAX_SHOWN:] = [Problem(f"and {more:,} more problems", shown)]
     if problems:
-        raise SpecError(problems[:MAX_SHOWN])
-    return votes
+        raise SpecError(problems)
+    cases = frozenset(case.id for case in item.golden_set.cases)
+    return votes, all(len(found) < 2 for key, found in by_item.items() if key[0] in cases)
 
 
 def _on_these(row: RecordedVerdict, item: Item) -> bool:
