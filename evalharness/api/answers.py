@@ -69,7 +69,7 @@ def _of_run(run: Run, keys: Sequence[Key]) -> Answers:
 
 def _of_recording(path: Path, keys: Sequence[Key], use: Settings) -> Answers:
     """Read through the provider of recordings, which knows the format."""
-    from evalharness.engine.collect import run_sync
+    from evalharness.engine.loop import run_sync
 
     provider: Any = use.registry.load("providers", "replay")
     options = {"outputs": str(path)}

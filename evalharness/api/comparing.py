@@ -21,7 +21,8 @@ from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
 from evalharness.core.suites import Sampling, Suite
 from evalharness.core.verdicts import Verdict
-from evalharness.engine.collect import Asked, collect
+from evalharness.engine.collect import collect
+from evalharness.engine.plan import Asked
 from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sides import SideSource, Surroundings
 from evalharness.errors import UsageError

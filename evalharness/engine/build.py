@@ -14,16 +14,15 @@ from evalharness.engine.execute import cost_usd, tokens_of
 from evalharness.engine.scoring import build_scorers, metric_sets, score_attempts
 from evalharness.errors import InvalidComparisonError, StoreError
 from evalharness.plugins import Registry
-from evalharness.store.files import read_lines
 from evalharness.store.folder import (
     ATTEMPTS,
     SCHEMA_VERSION,
     changed_files,
     content_id,
+    read_attempts,
     read_manifest,
     refuse_edited,
 )
-from evalharness.store.records import attempt_from_row
 
 
 def build_run(
@@ -94,8 +93,7 @@ def rescore_folder(folder: Path, suite: Suite, registry: Registry) -> Run:
         raise refuse_edited(folder, ATTEMPTS)
     stored: dict[tuple[str, str, int], Attempt] = {}
     try:
-        for row in read_lines(folder / ATTEMPTS):
-            attempt = attempt_from_row(row)
+        for attempt in read_attempts(folder):
             stored[attempt.golden_set, attempt.case_id, attempt.repeat] = attempt
     except (KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{folder}: damaged {ATTEMPTS} ({error!r}); run the candidate again") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -11,17 +11,17 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.plans import SetCost, SideCost, StageCost, TokenBasis
 from evalharness.core.protocols import Provider, Request
 from evalharness.core.suites import Suite
-from evalharness.engine.collect import Asked, make_provider, run_sync, stored_attempts
+from evalharness.engine.collect import make_provider
 from evalharness.engine.execute import cost_usd
 from evalharness.engine.history import EarlierRun, EarlierTokens, earlier_tokens
-from evalharness.engine.plan import cache_key, make_plan
+from evalharness.engine.loop import run_sync
+from evalharness.engine.plan import Asked, cache_key, make_plan
+from evalharness.engine.resume import Leftover
 from evalharness.engine.sides import SideSource, Surroundings
-from evalharness.engine.sink import FullKey, key_of
+from evalharness.engine.sink import key_of
 from evalharness.errors import InvalidComparisonError
 from evalharness.store.cache import known_keys
 from evalharness.store.folder import read_manifest
-from evalharness.store.journal import NAME as JOURNAL
-from evalharness.store.journal import read_journal
 
 CHARACTERS_PER_TOKEN: Final = 4
 """A rough guess for English text and common tokenizers; nothing better is known before the first answer."""
@@ -234,11 +234,10 @@ class _Asking:
         if how.fresh:
             return list(plan.requests)
         folder = how.store.run_folder(self._model.name, plan.digest)
-        journaled = read_journal(folder / JOURNAL, plan.digest)
-        usable = provider.cacheable and not (journaled.fresh and bool(journaled.attempts))
-        there: Mapping[FullKey, object] = stored_attempts(folder, plan, journaled, finished=usable)
+        left = Leftover.read(folder, plan, provider, fresh=False)
+        there = left.attempts()
         missing = [request for request in plan.requests if key_of(request) not in there]
-        if not usable or not missing:
+        if not left.usable or not missing:
             return missing
         keys = {key_of(r): cache_key(self._model, r, provider.version) for r in missing}
         known = known_keys(how.store.cache_path, keys.values())

@@ -12,9 +12,14 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.suites import Suite
 from evalharness.engine.execute import tokens_of
 from evalharness.errors import StoreError
-from evalharness.store.files import read_lines
-from evalharness.store.folder import ATTEMPTS, Store, changed_files, is_run_folder, read_manifest
-from evalharness.store.records import attempt_from_row
+from evalharness.store.folder import (
+    ATTEMPTS,
+    Store,
+    changed_files,
+    is_run_folder,
+    read_attempts,
+    read_manifest,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +117,7 @@ def _tokens(run: EarlierRun) -> EarlierTokens | None:
     try:
         if ATTEMPTS in changed_files(run.folder, run.manifest):
             return None
-        for row in read_lines(run.folder / ATTEMPTS):
-            attempt = attempt_from_row(row)
+        for attempt in read_attempts(run.folder):
             if not isinstance(attempt.outcome, Response):
                 continue
             tokens_in, tokens_out, known = tokens_of(attempt.outcome)

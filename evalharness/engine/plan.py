@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from evalharness._canon import digest
 from evalharness.core.candidates import Candidate
@@ -15,6 +15,8 @@ from evalharness.core.suites import Suite
 from evalharness.errors import Problem, SpecError
 from evalharness.spec.prompts import render_messages
 
+Asked: TypeAlias = Mapping[str, Collection[str]]
+"""Golden set → ids of the cases to ask."""
 _MOST_PROBLEMS: Final = 10
 
 
@@ -29,6 +31,12 @@ class Plan:
     requests: tuple[Request, ...]
     repeats: int
     digest: str
+
+    def wanted(self, asked: Asked | None) -> list[Request]:
+        """The requests for the cases that are `asked` (None: all)."""
+        if asked is None:
+            return list(self.requests)
+        return [r for r in self.requests if r.case.id in asked[r.golden_set]]
 
 
 def make_plan(

@@ -11,7 +11,8 @@ from evalharness.core.candidates import AGAIN, Candidate
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
 from evalharness.engine.build import rescore_folder
-from evalharness.engine.collect import Asked, Collecting, collect
+from evalharness.engine.collect import Collecting, collect
+from evalharness.engine.plan import Asked
 from evalharness.errors import InvalidComparisonError, Problem, SpecError, StoreError, UsageError
 from evalharness.plugins import Registry
 from evalharness.spec.load import load_candidate, load_suite

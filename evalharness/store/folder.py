@@ -242,6 +242,15 @@ def refuse_edited(folder: Path, name: str) -> StoreError:
     return StoreError(f"{folder / name}: does not match manifest.json (edited or damaged); {fix}")
 
 
+def read_attempts(folder: Path) -> Iterator[Attempt]:
+    """The attempts of a run folder, in order; whether they are as they were written is another question.
+
+    Raises:
+        StoreError: the file cannot be read. KeyError, TypeError, AttributeError: a row of it is no attempt.
+    """
+    return map(attempt_from_row, read_lines(folder / ATTEMPTS))
+
+
 def load_run(folder: Path) -> Run:
     """Read a run folder back.
 
@@ -252,8 +261,7 @@ def load_run(folder: Path) -> Run:
     attempts: dict[str, dict[AttemptKey, Attempt]] = {name: {} for name in manifest["golden_sets"]}
     scores: dict[str, dict[AttemptKey, Score]] = {metric: {} for metric in manifest["metrics"]}
     try:
-        for row in read_lines(folder / ATTEMPTS):
-            attempt = attempt_from_row(row)
+        for attempt in read_attempts(folder):
             attempts[attempt.golden_set][attempt.case_id, attempt.repeat] = attempt
         for row in read_lines(folder / SCORES):
             key = (row["id"], row["repeat"])
