@@ -171,7 +171,12 @@ def _outcome(
         if c.metric.gated and c.status == "invalid"
     ]
     if not comparison.problems and not deciding:
-        invalid.append("nothing is gated: every metric is advisory; a gate that checks nothing cannot pass")
+        every = (
+            "every primary metric is advisory"
+            if any(c.metric.gated for c in checks)
+            else "every metric is advisory"
+        )
+        invalid.append(f"nothing is gated: {every}; a gate that checks nothing cannot pass")
     regressions = [
         f"critical case {c.key} passed and now fails {c.metric}{'' if c.confirmed else ' (its one answer)'}"
         for c in comparison.critical

@@ -120,6 +120,39 @@ def test_equal_answers_are_a_tie_without_a_call(bench: Bench) -> None:
     assert bench.values() == [0.5] * 6 + [1.0] * 6
 
 
+def test_judges_of_length_and_of_their_own_kin_are_what_they_are(bench: Bench) -> None:
+    """The candidate is worse throughout; on half of the cases it is longer, on a third it is the judge's kin."""
+    n = 24
+    bench.cases(n)
+    bench.suite()
+    bench.sides(
+        [of(0.5, i) for i in range(n)],
+        [of(0.1, i, "and on and on" * (i % 2), "family=kin" * (i % 3 == 0)) for i in range(n)],
+    )
+    bench.judge("judge-self?family=kin")
+    assert bench.compare().metric()["candidate"] == pytest.approx(1 / 3)
+    bench.sides(
+        [of(0.5, i) for i in range(n)],
+        [of(0.1, i, "and on and on" if i % 2 else "") if i % 2 else "quality=0.1" for i in range(n)],
+    )
+    bench.judge("judge-longer")
+    assert bench.compare().metric()["candidate"] == pytest.approx(1 / 2)
+
+
+def test_a_noisy_judge_is_as_good_as_it_is(bench: Bench) -> None:
+    """Right about nine pairs of ten in either order: the win rate over both orders is what its verdicts say."""
+    n = 150
+    qualities(bench, [0.5] * n, [0.9] * n)
+    bench.judge("judge-noisy?sensitivity=0.9&specificity=0.9&candidate=cand&key=1")
+    found = bench.compare()
+    votes = [vote["value"] for row in bench.judgments() for vote in row["votes"]]
+    share = fmean(votes)
+    assert 0.84 < share < 0.96
+    assert found.metric()["candidate"] == pytest.approx(share)
+    flips = fmean(row["flipped"] for row in bench.judgments())
+    assert 0.1 < flips < 0.27  # 2 · 0.9 · 0.1 = 0.18
+
+
 # --- pointwise and claims --------------------------------------------------------------------------------------------
 
 
