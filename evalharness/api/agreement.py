@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from evalharness.api.settings import Settings
+from evalharness.api.tables import counted, table
 from evalharness.core.estimates import LEVEL
 from evalharness.errors import UsageError
 from evalharness.report.text import one_line
@@ -96,19 +97,12 @@ class AgreementTable:
             ("", "raters", "value", f"{100 * self.level:g}% interval", "items", "ratings")
         ]
         rows += [row.cells() for row in self.coefficients]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = [
-            f"{_count(self.n_items, 'item')}, {_count(self.n_raters, 'rater')}, {_count(self.n_ratings, 'rating')}; "
+            f"{counted(self.n_items, 'item')}, {counted(self.n_raters, 'rater')}, {counted(self.n_ratings, 'rating')}; "
             f"scale {self.scale}",
             "",
         ]
-        for row in rows:
-            cells = [
-                cell.rjust(width) if i in _NUMBERS else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            lines.append("  ".join(cells).rstrip())
-        return "\n".join([*lines, "", *(one_line(note) for note in self.notes)])
+        return "\n".join([*lines, *table(rows, right=_NUMBERS), "", *(one_line(note) for note in self.notes)])
 
 
 def rater_agreement(
@@ -244,7 +238,3 @@ def _about_spelling(values: Sequence[Value]) -> Iterator[str]:
             other = seen.setdefault(value.casefold(), value)
             if other != value:
                 yield f"The labels {other!r} and {value!r} differ in case only and count as two."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun if number == 1 else noun + 's'}"

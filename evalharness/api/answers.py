@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evalharness.api.settings import Settings
 from evalharness.core.attempts import Failure
-from evalharness.core.candidates import Candidate
 from evalharness.core.cases import Case
 from evalharness.core.protocols import Request
 from evalharness.core.runs import Run
@@ -41,8 +40,8 @@ class Answers:
 
 def read_answers(given: str | Path, rows: Sequence[RecordedVerdict], use: Settings) -> Answers:
     """From recorded outputs or a run folder. A call that failed, or an id of several golden sets, gives no text."""
-    from evalharness.api import load_run
     from evalharness.engine.sides import finished_run
+    from evalharness.store.folder import load_run
 
     path = use.paths.argument(str(given))
     keys = sorted({key_of(row) for row in rows}, key=repr)
@@ -70,24 +69,21 @@ def _of_run(run: Run, keys: Sequence[Key]) -> Answers:
 def _of_recording(path: Path, keys: Sequence[Key], use: Settings) -> Answers:
     """Read through the provider of recordings, which knows the format."""
     from evalharness.engine.loop import run_sync
+    from evalharness.spec.load import recording
 
-    provider: Any = use.registry.load("providers", "replay")
-    options = {"outputs": str(path)}
-    recording = provider(
-        Candidate(name=path.stem, provider="replay", model=None, digest="", options=options, path=str(path))
-    )
+    provider: Any = use.registry.load("providers", "replay")(recording(path))
 
     async def one(golden_set: str, case_id: str, repeat: int) -> str | None:
         case = Case(id=case_id)
         request = Request(golden_set=golden_set, case=case, repeat=repeat, messages=(), model=None)
         try:
-            return str((await recording.complete(request, timeout_s=60.0)).text)
+            return str((await provider.complete(request, timeout_s=60.0)).text)
         except CallError:
             return None
 
     async def any_set(case_id: str, repeat: int) -> list[str]:
         # A row without a golden set answers for every set, so also for "", which none is called.
-        for sets in ([""], sorted(recording.golden_sets())):
+        for sets in ([""], sorted(provider.golden_sets())):
             texts = [await one(name, case_id, repeat) for name in sets]
             found = [text for text in texts if text is not None]
             if found:
@@ -95,7 +91,7 @@ def _of_recording(path: Path, keys: Sequence[Key], use: Settings) -> Answers:
         return []
 
     async def read() -> Answers:
-        await recording.open()
+        await provider.open()
         found: dict[Key, str] = {}
         for key in keys:
             golden_set, case_id, repeat = key
@@ -106,8 +102,8 @@ def _of_recording(path: Path, keys: Sequence[Key], use: Settings) -> Answers:
                 text = await one(golden_set, case_id, repeat)
             if text is not None:
                 found[key] = text
-        answered = frozenset([case_id for case_id in sorted(recording.ids()) if await any_set(case_id, 0)])
-        await recording.close()
+        answered = frozenset([case_id for case_id in sorted(provider.ids()) if await any_set(case_id, 0)])
+        await provider.close()
         return Answers(texts=found, answered=answered)
 
     return run_sync(read())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evalharness.api.settings import Settings
+from evalharness.api.tables import counted, table
 from evalharness.content import CONTENT_FOLDERS, builtin_root
 from evalharness.core.judges import Calibration, Judge, Label, Measured, Standing
 from evalharness.errors import EXIT_INVALID, EXIT_PASS, ProviderError, StoreError, UsageError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 80
 _HEAD: Final = ("", "value", "95% interval", "items", "needed")
-_RIGHT: Final = (1, 3)
+_NUMBERS: Final = (1, 3)
 _REASONS: Final = 3
 
 
@@ -81,11 +82,11 @@ class JudgeCalibration:
         judged = found.n_judged if found is not None else 0
         lines = [
             f"judge {one_line(self.judge, 60)}, {self.mode}" + (f", answered by {models}" if models else ""),
-            f"{_count(self.n_items, 'labelled item')} by {_people(self.n_labellers)}, {judged:,} judged"
+            f"{counted(self.n_items, 'labelled item')} by {_people(self.n_labellers)}, {judged:,} judged"
             + (f", {self.n_tied:,} left out: their labellers contradict one another" if self.n_tied else ""),
         ]
         if found is not None:
-            lines += ["", *_table([_HEAD, *_rows(found, self.thresholds)])]
+            lines += ["", *table([_HEAD, *_rows(found, self.thresholds)], right=_NUMBERS)]
         spent = _spent(self.facts)
         notes = [*([spent] if spent else []), *self.notes]
         if notes:
@@ -140,7 +141,7 @@ def calibrate_judge(folder: str | Path, settings: Settings | None = None) -> Jud
         _remove(file)
     stands = standing(replace(judge, calibration=found), heard.models)
     if found is None:
-        why = f"the judge {judge.name} gave no verdict on any of {_count(len(items), 'labelled item')}"
+        why = f"the judge {judge.name} gave no verdict on any of {counted(len(items), 'labelled item')}"
         stands = Standing(may_gate=False, reasons=(f"{why}: {_commonest(items)}",))
     return JudgeCalibration(
         judge=judge.name,
@@ -190,7 +191,7 @@ def _refuse_silence(judge: Judge, items: Sequence[Heard]) -> None:
     """An endpoint that failed on everything says nothing of the judge: an earlier calibration is left alone."""
     if items and judge.provider != "replay" and not any(v.raw for item in items for v in item.judgment.votes):
         raise ProviderError(
-            f"the judge {judge.name} was asked about {_count(len(items), 'labelled item')} and replied to none: "
+            f"the judge {judge.name} was asked about {counted(len(items), 'labelled item')} and replied to none: "
             f"{_commonest(items)}; nothing was measured"
         )
 
@@ -206,7 +207,7 @@ def _remove(file: Path) -> None:
 
 def _about_equal(number: int) -> Iterator[str]:
     if number:
-        yield f"{_count(number, 'item')} left out, whose two answers are the same: no judge is asked about these."
+        yield f"{counted(number, 'item')} left out, whose two answers are the same: no judge is asked about these."
 
 
 def _measured(
@@ -296,12 +297,12 @@ def _notes(
     if tied:
         names = ", ".join(tied[:_REASONS]) + (" and others" if len(tied) > _REASONS else "")
         yield (
-            f"{_count(len(tied), 'item')} left out, as many people said one thing as the other: {names}. One more "
+            f"{counted(len(tied), 'item')} left out, as many people said one thing as the other: {names}. One more "
             "label settles each."
         )
     missing = [item for item in items if item.value is None]
     if missing and found is not None:
-        yield f"{_count(len(missing), 'item')} without a verdict, in no figure: {_commonest(items)}."
+        yield f"{counted(len(missing), 'item')} without a verdict, in no figure: {_commonest(items)}."
     if judge.orders == "random" and judge.mode == "pairwise" and judge.provider != "replay":
         yield (
             "Both orders were asked here to measure flips; agreement is that of the one order in which this judge is "
@@ -349,20 +350,10 @@ def _coefficient(name: str, value: Measured | None, needed: str = "") -> tuple[s
     return name, f"{value.value:.2f}", f"{value.low:.2f} to {value.high:.2f}", f"{value.n:,}", needed
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if i in _RIGHT else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
-
-
 def _spent(facts: Mapping[str, Any]) -> str:
     if not facts:
         return ""
-    parts = [_count(facts.get("calls", 0), "call")]
+    parts = [counted(facts.get("calls", 0), "call")]
     if facts.get("cached"):
         parts.append(f"{facts['cached']:,} from the cache")
     tokens = facts.get("spent_input_tokens"), facts.get("spent_output_tokens")
@@ -381,7 +372,3 @@ def _filled(text: str, indent: str = "") -> str:
 
 def _people(number: int) -> str:
     return "1 person" if number == 1 else f"{number:,} people"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun if number == 1 else noun + 's'}"

@@ -20,7 +20,7 @@ from evalharness.engine.collect import collect
 from evalharness.engine.sides import choose_suite, finished_run, suite_of
 from evalharness.errors import Problem, SpecError, UsageError
 from evalharness.report.text import one_line
-from evalharness.spec.load import load_candidate
+from evalharness.spec.load import load_candidate, recording
 from evalharness.store.files import file_digest, write_text
 from evalharness.store.folder import load_run
 
@@ -281,17 +281,7 @@ class _Source:
             folder = finished_run(path)
             return cls(str(given), suite_of(folder, use.paths), folder=folder)
         if path.suffix == ".jsonl":
-            identity = file_digest(path) or ""
-            options = {"outputs": str(path)}
-            recorded = Candidate(
-                name=path.stem,
-                provider="replay",
-                model=None,
-                digest=identity,
-                options=options,
-                path=str(path),
-            )
-            return cls(str(given), None, model=recorded)
+            return cls(str(given), None, model=recording(path, file_digest(path) or ""))
         if path.suffix in (".yaml", ".yml"):
             model = load_candidate(path, paths=use.paths, registry=use.registry)
             if not use.registry.load("providers", model.provider).recorded:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from evalharness.api.answers import Answers, key_of, read_answers
 from evalharness.api.settings import Settings
+from evalharness.api.tables import counted, table
 from evalharness.core.estimates import LEVEL
 from evalharness.core.judges import Measured
 from evalharness.errors import UsageError
@@ -28,6 +29,7 @@ FEW_CASES: Final = 50
 _MODELS: Final = 3
 _NAME_WIDTH: Final = 32
 _HEAD: Final = ("", "value", "std. error", "95% interval", "cases")
+_NUMBERS: Final = (1, 2, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,19 +85,12 @@ class WinRates:
     def text(self) -> str:
         """For a terminal, at most 80 columns; what the file wrote is cleaned of what could drive one."""
         rate = self.win_rate
-        head = f"{_count(rate.n_cases, 'case')}, {_count(self.n_pairs, 'pair')}, {_count(self.n_verdicts, 'verdict')}"
+        counts = (rate.n_cases, "case"), (self.n_pairs, "pair"), (self.n_verdicts, "verdict")
+        head = ", ".join(counted(number, noun) for number, noun in counts)
         lines = [head, f"won {rate.won:,}, tied {rate.tied:,}, lost {rate.lost:,}"]
         if any(self.models):
             lines.append(f"judge: {_names(self.models)}")
-        table = [_HEAD, *self._rows()]
-        widths = [max(len(row[i]) for row in table) for i in range(len(_HEAD))]
-        lines.append("")
-        for row in table:
-            cells = [
-                cell.ljust(width) if i in (0, 3) else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            lines.append("  ".join(cells).rstrip())
+        lines += ["", *table([_HEAD, *self._rows()], right=_NUMBERS)]
         notes = [textwrap.fill(one_line(note), WIDTH, break_on_hyphens=False) for note in self.notes]
         return "\n".join([*lines, *([""] if notes else []), *notes])
 
@@ -285,7 +280,7 @@ def _rate(per_case: Any, seed: int) -> CaseWinRate:
 def _about_cases(rate: CaseWinRate, without: int | None, models: dict[str, int]) -> Iterator[str]:
     if without:
         yield (
-            f"{_count(without, 'case')} that both sides answered {'has' if without == 1 else 'have'} no verdict and "
+            f"{counted(without, 'case')} that both sides answered {'has' if without == 1 else 'have'} no verdict and "
             "stand in no figure."
         )
     if len(models) > 1:
@@ -308,10 +303,10 @@ def _about_position(
         return
     if single:
         were = "was" if single == 1 else "were"
-        yield f"{_count(single, 'pair')} of {position.n_pairs + single:,} {were} judged in one order only."
+        yield f"{counted(single, 'pair')} of {position.n_pairs + single:,} {were} judged in one order only."
     if position.p_value is not None:
         yield (
-            f"Of {_count(position.n_flipped, 'flip')}, {position.n_first:,} favour the first slot and "
+            f"Of {counted(position.n_flipped, 'flip')}, {position.n_first:,} favour the first slot and "
             f"{position.n_second:,} the second (p {_p(position.p_value)} against no preference, exact binomial "
             f"with mid-p); {position.n_reversed:,} name opposite winners."
         )
@@ -350,7 +345,3 @@ def _names(models: dict[str, int]) -> str:
 
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun if number == 1 else noun + 's'}"

@@ -74,7 +74,7 @@ class _Visit:
         elif kind == "candidate":
             self.candidate(path)
         elif kind == "outputs":
-            self.recorded(_replay(path))
+            self.recorded(recording(path))
         else:
             hint = "known: candidate, suite, golden set, judge and outputs (.jsonl) files"
             raise SpecError([Problem("cannot tell what this is", self.paths.show(path), hint=hint)])
@@ -158,12 +158,13 @@ class _Visit:
             raise SpecError([Problem(str(error), candidate.path)]) from error
 
 
-def _replay(path: Path) -> Candidate:
+def recording(path: Path, digest: str = "") -> Candidate:
+    """The candidate that gives the recorded outputs of a file (JSONL); `digest`: what tells it from others."""
     return Candidate(
         name=path.stem,
         provider="replay",
         model=None,
-        digest="",
+        digest=digest,
         options={"outputs": str(path)},
         path=str(path),
     )
