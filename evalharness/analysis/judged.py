@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
@@ -18,6 +18,8 @@ from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run, count_coverage
 from evalharness.core.scores import Metric, Score, Scored, Unscored
 from evalharness.core.suites import JUDGE_METRIC, ScorerSpec, Suite
+
+_FEW_PAIRS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,23 @@ def standing_warnings(suite: Suite, judged: Sequence[JudgedEval]) -> tuple[str, 
         if not one.standing.may_gate
         and (not suite.gate.rule(metric_id := f"{one.eval}/{JUDGE_METRIC}").advisory or metric_id in sliced)
     )
+
+
+def flip_warnings(judged: Sequence[JudgedEval]) -> tuple[str, ...]:
+    """Judges whose verdicts on these answers are made by the order more often than by the answers.
+
+    A warning and no more: where both answers are as good, a judge that must choose does so by the place.
+    """
+    found = []
+    for one in judged:
+        pairs = [j for j in one.judgments if j.role == "pair" and j.value is not None and len(j.votes) > 1]
+        flips = sum(j.flipped for j in pairs)
+        if len(pairs) >= _FEW_PAIRS and 2 * flips > len(pairs):
+            found.append(
+                f"{one.eval}/{JUDGE_METRIC}: the order of the answers made the verdict on {flips:,} of {len(pairs):,} "
+                f"pairs, which count as ties; of these the judge {one.judge.name} says nothing"
+            )
+    return tuple(found)
 
 
 def _why(one: JudgedEval) -> str:

@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalharness.analysis.judge_health import with_health
-from evalharness.analysis.judged import by_standing, standing_warnings, with_judges, with_judgments
+from evalharness.analysis.judged import (
+    by_standing,
+    flip_warnings,
+    standing_warnings,
+    with_judges,
+    with_judgments,
+)
 from evalharness.core.comparisons import Comparison
 from evalharness.core.judges import JudgedEval, Judgment
 from evalharness.core.protocols import Scorer
@@ -31,7 +37,7 @@ class Bench:
         """The comparison with what the judges said, and first of all which of them may not gate."""
         if not self.judged:
             return comparison
-        first = standing_warnings(plain, self.judged)
+        first = (*standing_warnings(plain, self.judged), *flip_warnings(self.judged))
         judges = with_health(self.judged, comparison, self.suite, self.baseline, self.candidate)
         return replace(comparison, judges=judges, warnings=(*first, *comparison.warnings))
 

@@ -23,7 +23,7 @@ from evalharness.core.judges import Judge, JudgedEval, Judgment, Order, Role, Vo
 from evalharness.core.runs import Run
 from evalharness.core.suites import EvalSpec, GatePolicy, Margin, Suite
 from evalharness.engine.collect import Collecting, collect
-from evalharness.errors import Problem, SpecError
+from evalharness.errors import Problem, ProviderError, SpecError
 from evalharness.judging.combine import combine_answer, combine_pair, identical_pair, unjudged
 from evalharness.judging.detect import SHARED, flags_of, shared_texts
 from evalharness.judging.prompts import again, render, same_answer
@@ -158,7 +158,10 @@ class Judging:
             return {}
         replied = self._replied.setdefault(judge.digest, {})
         suite, before = prompts_as_suite(item, prompts.values()), [*chain(*replied.values())]
-        run, _ = collect(suite, judge_as_candidate(judge), self._registry, self._how, earlier=before)
+        try:
+            run, _ = collect(suite, judge_as_candidate(judge), self._registry, self._how, earlier=before)
+        except ProviderError as error:
+            raise type(error)(f"the judge {judge.name}: {error}") from error
         (group,) = run.attempts.values()
         replied[suite.digest] = list(group.values())
         facts = self._facts.setdefault(item.id, {})

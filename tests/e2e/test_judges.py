@@ -68,6 +68,9 @@ def test_a_judge_of_places_says_nothing(bench: Bench) -> None:
     assert bench.values() == [0.5] * 30
     assert all(row["flipped"] for row in bench.judgments())
     assert found.metric()["delta"] == 0
+    assert "the order of the answers made the verdict on 30 of 30 pairs" in " ".join(
+        found.document["warnings"]
+    )
 
 
 def test_a_verdict_in_one_order_only_counts_half(bench: Bench) -> None:
