@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from evalharness.core.judges import (
     Judgment,
     Measured,
     NotMeasured,
+    SideName,
     Vote,
 )
 from evalharness.core.runs import Run
@@ -43,8 +44,7 @@ EXAMPLES: Final = 5
 _ONE_ANSWER: Final = NotMeasured("the judge sees one answer at a time")
 _WORDS: Final = {1: "candidate", 0: "tie", -1: "baseline"}
 
-_Side: TypeAlias = Literal["baseline", "candidate"]
-_SIDES: Final[tuple[_Side, _Side]] = ("baseline", "candidate")
+_SIDES: Final[tuple[SideName, SideName]] = ("baseline", "candidate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ def _win_rates(texts: Iterable[_Judged]) -> tuple[Figure, Figure]:
 def _length(texts: Iterable[_Judged], pairs: bool) -> Figure:
     """Over cases: what a judge of single answers says of both sides makes a preference of (1 + difference)/2."""
     by_case: dict[str, tuple[list[float], list[float]]] = {}
-    sides: dict[str, dict[_Side, list[tuple[float, int]]]] = {}
+    sides: dict[str, dict[SideName, list[tuple[float, int]]]] = {}
     for t in texts:
         if t.judgment.value is None or t.judgment.source == "identical":
             continue

@@ -26,8 +26,8 @@ from evalharness.store.folder import load_run
 
 if TYPE_CHECKING:
     from evalharness.core.cases import Case
-    from evalharness.core.judges import Label, Mode
-    from evalharness.spec.labelling import Format, Side, ToLabel
+    from evalharness.core.judges import Label, Mode, SideName
+    from evalharness.spec.labelling import Format, ToLabel
 
 _FEW: Final = 50
 
@@ -251,7 +251,7 @@ def _placed(problem: Problem, rows: Sequence[Mapping[str, object]]) -> Problem:
     return replace(problem, message=f"item {name!r}: {problem.message}")
 
 
-def _preferred(labels: Sequence[Label], sides: Mapping[str, Side | None]) -> dict[str, int] | None:
+def _preferred(labels: Sequence[Label], sides: Mapping[str, SideName | None]) -> dict[str, int] | None:
     if any(sides[label.id] is None for label in labels):
         return None
     said: Counter[str] = Counter()
@@ -338,7 +338,7 @@ def _draw(suite: Suite, sides: Sequence[Run], n: int, seed: int) -> tuple[list[T
         item_id = f"{name}/{case.id}" + (f"#{repeat}" if any(run.repeats > 1 for run in sides) else "")
         note = draw
         if len(texts) == 2:
-            first: Side = "candidate" if swap else "baseline"
+            first: SideName = "candidate" if swap else "baseline"
             note += f" key={blind_key(item_id, seed, first)}"
             texts = texts[::-1] if swap else texts
         items.append(

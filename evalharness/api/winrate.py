@@ -14,12 +14,12 @@ from evalharness.api.answers import Answers, key_of, read_answers
 from evalharness.api.settings import Settings
 from evalharness.api.tables import counted, table
 from evalharness.core.estimates import LEVEL
-from evalharness.core.judges import Measured
+from evalharness.core.judges import Measured, SideName
 from evalharness.errors import UsageError
 from evalharness.report.text import one_line
 
 if TYPE_CHECKING:
-    from evalharness.spec.verdicts import RecordedVerdict, Side
+    from evalharness.spec.verdicts import RecordedVerdict
     from evalharness.stats.judging import NotEstimated, Position
     from evalharness.stats.length import LengthControlled
 
@@ -175,7 +175,7 @@ def judge_win_rate(
     controlled = correlation = NotEstimated("no_cases", "the answers' texts are not given")
     without = None
     if baseline is not None and candidate is not None:
-        answers: dict[Side, Answers] = {
+        answers: dict[SideName, Answers] = {
             "baseline": read_answers(baseline, rows, use),
             "candidate": read_answers(candidate, rows, use),
         }

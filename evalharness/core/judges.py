@@ -12,7 +12,8 @@ Mode: TypeAlias = Literal["pairwise", "pointwise", "claims"]
 """Two answers side by side; one answer by criteria; one answer claim by claim against the case's contexts."""
 Order: TypeAlias = Literal["AB", "BA"]
 """Which answer stood first: "AB" the baseline's, "BA" the candidate's."""
-Role: TypeAlias = Literal["pair", "baseline", "candidate"]
+SideName: TypeAlias = Literal["baseline", "candidate"]
+Role: TypeAlias = Literal["pair"] | SideName
 """What was judged: both answers against each other, or one side's answer."""
 Source: TypeAlias = Literal["judged", "identical", "recorded", "unjudged"]
 """Where a judgment comes from: a reply, two equal answers, a recording; or there is none."""
@@ -240,7 +241,7 @@ class Families:
     judge: tuple[str, ...]
     baseline: tuple[str, ...]
     candidate: tuple[str, ...]
-    own: tuple[Literal["baseline", "candidate"], ...]
+    own: tuple[SideName, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

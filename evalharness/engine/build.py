@@ -82,13 +82,7 @@ def rescore_folder(folder: Path, suite: Suite, registry: Registry) -> Run:
         StoreError: damaged folder. InvalidComparisonError: the answers belong to other golden sets.
     """
     manifest = read_manifest(folder)
-    wanted = {g.name: g.digest for g in suite.golden_sets}
-    changed = [name for name, found in wanted.items() if manifest["golden_sets"].get(name) != found]
-    if changed:
-        raise InvalidComparisonError(
-            f"{folder}: its answers are not to this version of golden set {', '.join(changed)}; "
-            "run the candidate again on this suite"
-        )
+    refuse_other_sets(folder, manifest, suite)
     if ATTEMPTS in changed_files(folder, manifest):
         raise refuse_edited(folder, ATTEMPTS)
     stored: dict[tuple[str, str, int], Attempt] = {}
@@ -120,6 +114,21 @@ def rescore_folder(folder: Path, suite: Suite, registry: Registry) -> Run:
     return build_run(
         suite, attempts, registry, name=manifest["name"], repeats=manifest["repeats"], about=about
     )
+
+
+def refuse_other_sets(folder: Path, manifest: Mapping[str, Any], suite: Suite) -> None:
+    """Refuse the run of a folder unless it answered the golden sets of a suite as they are now.
+
+    Raises:
+        InvalidComparisonError: it answered others; names them.
+    """
+    answered = manifest["golden_sets"]
+    changed = [g.name for g in suite.golden_sets if answered.get(g.name) != g.digest]
+    if changed:
+        raise InvalidComparisonError(
+            f"{folder}: its answers are not to this version of golden set {', '.join(changed)}; "
+            "run the candidate again on this suite"
+        )
 
 
 def totals(attempts: Mapping[str, Mapping[AttemptKey, Attempt]], candidate: Candidate) -> dict[str, Any]:

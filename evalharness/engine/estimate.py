@@ -11,6 +11,7 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.plans import SetCost, SideCost, StageCost, TokenBasis
 from evalharness.core.protocols import Provider, Request
 from evalharness.core.suites import Suite
+from evalharness.engine.build import refuse_other_sets
 from evalharness.engine.collect import make_provider
 from evalharness.engine.execute import cost_usd
 from evalharness.engine.history import EarlierRun, EarlierTokens, earlier_tokens
@@ -19,7 +20,6 @@ from evalharness.engine.plan import Asked, cache_key, make_plan
 from evalharness.engine.resume import Leftover
 from evalharness.engine.sides import SideSource, Surroundings
 from evalharness.engine.sink import key_of
-from evalharness.errors import InvalidComparisonError
 from evalharness.store.cache import known_keys
 from evalharness.store.folder import read_manifest
 
@@ -91,7 +91,7 @@ def estimate_side(
     repeats = side_repeats(source, around)
     if source.model is None or source.fixed(around.registry):
         if source.folder is not None:
-            _same_sets(source, suite)
+            refuse_other_sets(source.folder, read_manifest(source.folder), suite)
         rows = [_free(suite, stage, repeats) for stage in stages]
         return SideCost(
             role=role,
@@ -103,17 +103,6 @@ def estimate_side(
             ),
         )
     return _Asking(source.model, suite, runs, around).cost(role, stages, critical, answers)
-
-
-def _same_sets(source: SideSource, suite: Suite) -> None:
-    assert source.folder is not None
-    answered = read_manifest(source.folder)["golden_sets"]
-    changed = [g.name for g in suite.golden_sets if answered.get(g.name) != g.digest]
-    if changed:
-        raise InvalidComparisonError(
-            f"{source.folder}: its answers are not to this version of golden set {', '.join(changed)}; "
-            "run the candidate again on this suite"
-        )
 
 
 def _free(suite: Suite, stage: Stage, repeats: int) -> tuple[SetCost, ...]:

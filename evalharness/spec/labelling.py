@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from evalharness._canon import digest
-from evalharness.core.judges import Mode
+from evalharness.core.judges import Mode, SideName
 from evalharness.errors import Problem, SpecError
 from evalharness.spec.cases import MAX_SHOWN, BadLine, json_lines
 from evalharness.spec.judge_lines import LABELS, TEXTS
 from evalharness.spec.reader import MAX_BYTES, read_text
 
 Format: TypeAlias = Literal["jsonl", "csv", "html"]
-Side: TypeAlias = Literal["baseline", "candidate"]
 FORMATS: Final[tuple[Format, ...]] = ("jsonl", "csv", "html")
 
 _PAGE: Final = Path(__file__).parent / "labelling_page.html"
@@ -57,19 +56,19 @@ class ToLabel:
     note: str = ""
 
 
-def blind_key(item_id: str, seed: int, first: Side) -> str:
+def blind_key(item_id: str, seed: int, first: SideName) -> str:
     """16 hex digits that stand for the side whose answer is shown first, and do not show it."""
     tries = (digest([item_id, seed, number]).rpartition(":")[2][:16] for number in count())
     return next(key for key in tries if _side(key) == first)
 
 
-def first_side(note: str) -> Side | None:
+def first_side(note: str) -> SideName | None:
     """Whose answer was shown first, by the key in a label's `note`; None where there is no key."""
     found = _KEY.search(note)
     return None if found is None else _side(found[1])
 
 
-def _side(key: str) -> Side:
+def _side(key: str) -> SideName:
     return "candidate" if hashlib.sha256(key.encode()).digest()[0] % 2 else "baseline"
 
 

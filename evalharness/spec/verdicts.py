@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from evalharness._canon import digest_bytes
-from evalharness.core.judges import Order, Role
+from evalharness.core.judges import Order, Role, SideName
 from evalharness.errors import Problem, SpecError
 from evalharness.spec.cases import MAX_SHOWN, BadLine, json_lines
 from evalharness.spec.reader import describe, did_you_mean
 
-Side: TypeAlias = Literal["baseline", "candidate"]
 On: TypeAlias = Literal["pairs", "answers"]
 """What a file's verdicts are on: two answers to a case side by side, or one answer by itself."""
 
@@ -113,7 +112,7 @@ def read_verdicts(
 
 def check_texts(
     verdicts: Sequence[RecordedVerdict],
-    text_of: Callable[[RecordedVerdict, Side], str | None],
+    text_of: Callable[[RecordedVerdict, SideName], str | None],
     shown: str,
 ) -> None:
     """Refuse verdicts that were given on other answers than these.
