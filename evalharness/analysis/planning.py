@@ -35,10 +35,14 @@ _CURVE_POINTS: Final = 33
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCases:
-    """Cases of each golden set: those of the last look without --extend, and with it."""
+    """Cases of each golden set: those of the last look without --extend, and with it.
+
+    `share`: the evidence per case of the former, of what the latter has, in (0, 1].
+    """
 
     routine: Mapping[str, Sequence[Case]]
     extended: Mapping[str, Sequence[Case]]
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class _Target:
     family: int
     routine: Sequence[Case]
     extended: Sequence[Case]
+    spent: float
     counted: bool
     repeats: tuple[int, int]
     clustered: bool
@@ -99,8 +104,9 @@ def plan_metrics(
         baseline = _baseline(target, (*evidence, *history))
         drop = _max_drop(target, baseline)
         known, unknown = _noise(target, evidence, churn, history)
-        level = suite.gate.alpha / target.family
-        outlooks = tuple(_outlook(target, one, drop, suite.gate.alpha, level) for one in known)
+        alone = suite.gate.alpha * target.spent
+        level = alone / target.family
+        outlooks = tuple(_outlook(target, one, drop, alone, level) for one in known)
         notes = list(dict.fromkeys(note for one in known for note in one.notes))
         if drop is None:
             notes.append(
@@ -122,6 +128,7 @@ def plan_metrics(
                 margin=str(target.margin),
                 max_drop=drop,
                 level=level,
+                level_alone=alone,
                 outlooks=outlooks,
                 problem=_problem(target, known, drop, suite.gate.alpha) if target.deciding else None,
                 unknown=unknown,
@@ -158,6 +165,8 @@ def _targets(
             family=deciding if decides else len(gated) - len(primary),
             routine=routine,
             extended=extended,
+            # alpha · t², as the looks spend it: what --extend may use is not the routine comparison's.
+            spent=cases.share * (len(routine) / len(extended)) ** 2 if routine else 1.0,
             counted=metric.kind == "binary" and repeats == (1, 1) and not clustered and rule.labels is None,
             repeats=repeats,
             clustered=clustered,

@@ -331,7 +331,9 @@ def _stages(
         {g.name: tuple(c for c in g.cases if c.id in look.cases[g.name]) for g in suite.golden_sets}
         for look in (routine, last)
     )
-    return stages, PlannedCases(routine=routine_cases, extended=extended_cases)
+    return stages, PlannedCases(
+        routine=routine_cases, extended=extended_cases, share=routine.share / last.share
+    )
 
 
 def _costs(
@@ -416,17 +418,20 @@ def _steps(
     metrics: Sequence[MetricPlan], baseline: str, source: SideSource, around: Surroundings
 ) -> tuple[str, ...]:
     """How to replace what is assumed by what is measured."""
-    guessed = any(
-        not metric.outlooks or metric.outlooks[0].source == "assumed" for metric in metrics if metric.deciding
-    )
-    if not guessed:
+    deciding = [metric for metric in metrics if metric.deciding]
+    unknown = [metric.name for metric in deciding if not metric.outlooks]
+    if any(metric.outlooks and metric.outlooks[0].source == "assumed" for metric in deciding):
+        why = "The churn is assumed"
+    elif unknown:
+        why = f"How much {', '.join(unknown)} varies is not known"
+    else:
         return ()
     if source.fixed(around.registry):
         return (
-            "The churn is assumed, and recorded answers cannot show it. Record the baseline a second time, compare the "
-            "two recordings, and plan again.",
+            f"{why}, and one recording cannot show it. Record the baseline a second time, compare the two recordings, "
+            "and plan again.",
         )
     return (
-        f"The churn is assumed. Measure it: evalharness compare {baseline} {baseline} --fresh",
+        f"{why}. Measure it: evalharness compare {baseline} {baseline} --fresh",
         "Then run the same plan again; it finds the report.",
     )

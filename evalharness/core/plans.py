@@ -111,7 +111,7 @@ class Outlook:
         kind, noise: churn as a share of the cases, or the standard deviation of one unit's difference.
         source, source_text: where it is from.
         mde: the smallest true drop that the test confirms with 80% power at the level of the plan; None: none would be.
-        mde_alone: the same at alpha, as if the metric were the only one.
+        mde_alone: the same as if the metric were the only one.
         n_for_power: cases that confirm a true drop of the margin with 80% power; None: no number, or no known margin.
         regression, inconclusive, underpowered, passed: chances of each status for an unchanged candidate.
         regression_at_margin, regression_at_twice: chance of "regression" at a true drop of one and of two margins.
@@ -144,6 +144,7 @@ class MetricPlan:
         repeats: answers to a case of baseline and candidate.
         margin: as written. max_drop: in the metric's unit; None where it is relative and no baseline is known.
         level: one-sided level its drop is tested at when every other metric of its family is harder to reject.
+        level_alone: the same as if it were the only metric: alpha, less what is kept for --extend.
         outlooks: one where the noise is known or given, several where it is assumed, none where nothing can be said.
         problem: why the plan cannot stand, None when it can.
         unknown: why there is no outlook, None when there is one.
@@ -161,6 +162,7 @@ class MetricPlan:
     margin: str
     max_drop: float | None
     level: float
+    level_alone: float
     outlooks: tuple[Outlook, ...]
     problem: str | None = None
     unknown: str | None = None

@@ -101,6 +101,7 @@ def _metric(metric: MetricPlan) -> dict[str, Any]:
         "margin": metric.margin,
         "max_drop": finite(metric.max_drop),
         "level": finite(metric.level),
+        "level_alone": finite(metric.level_alone),
         "outlooks": [_outlook(one) for one in metric.outlooks],
         "problem": metric.problem,
         "unknown": metric.unknown,

@@ -154,7 +154,7 @@ def _power(plan: SuitePlan) -> Iterator[str]:
 
 
 def _several(plan: SuitePlan) -> bool:
-    return any(metric.level < plan.alpha for metric in plan.metrics)
+    return any(metric.level < metric.level_alone for metric in plan.metrics)
 
 
 def _cases(metric: MetricPlan) -> str:
@@ -174,7 +174,11 @@ def _many(outlook: Outlook) -> str:
 
 
 def _legend(plan: SuitePlan) -> Iterator[str]:
+    levels = {metric.level_alone for metric in plan.metrics} or {plan.alpha}
     at = f"at alpha {plan.alpha:g}"
+    if min(levels) < plan.alpha:
+        more = " or more" if len(levels) > 1 else ""
+        at = f"at {min(levels):.2g}{more} (the rest of alpha {plan.alpha:g} is kept for --extend)"
     if _several(plan):
         level = min(metric.level for metric in plan.metrics)
         at = f"alone {at}, and with the other metrics at {level:.2g} (Holm's worst case)"

@@ -262,15 +262,23 @@ def test_looks_are_a_range_of_calls(project: Project, model_server: ModelServerH
     project.write(
         "suite.yaml", suite + "sampling: {initial: 50, max: 250, looks: 5, reserve: 50, max_repeats: 2}\n"
     )
+    project.write("whole.yaml", suite)
     found = plan(project, "live.yaml", "--churn", "2%")
     stages = found["sides"][0]["stages"]
     assert [(s["name"], s["calls"]) for s in stages] == [
         ("first look", 50), ("routine", 200), ("extended", 500),
     ]  # fmt: skip
     assert found["metrics"][0]["n"] == 200
+    # What --extend may spend is not there for the routine looks: alpha · t², and half of that before the repeats.
+    assert found["metrics"][0]["level_alone"] == pytest.approx(0.05 * (200 / 250) ** 2 / 2)
+    whole = plan(project, "live.yaml", "--suite", "whole.yaml", "--churn", "2%")["metrics"][0]["outlooks"][0]
+    looked = found["metrics"][0]["outlooks"][0]
+    assert looked["mde"] > whole["mde"]
+    assert looked["unchanged"]["passed"] < whole["unchanged"]["passed"]
     text = project.run("plan", "live.yaml", "--churn", "2%").out
     assert "first look" in text
     assert "with --extend" in text
+    assert "at 0.016 (the rest of alpha 0.05 is kept for --extend)" in " ".join(text.split())
 
 
 def test_a_comparison_told_of_gives_its_churn(project: Project) -> None:
