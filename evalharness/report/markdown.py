@@ -212,9 +212,10 @@ def _judges(judges: Iterable[JudgeView], budget: int) -> list[str]:
     for judge in judges:
         mark = "" if judge.may_gate else "⚠️ "
         rows.append(
-            f"- {mark}{code(judge.metric)}, judge {code(judge.name)}: {prose(one_line(judge.first_line, 600))}\n"
-            f"- {code(judge.metric)}: {prose(one_line(judge.second_line, 1200))}"
+            f"- {mark}{code(judge.metric)}, judge {code(judge.name)}: {prose(one_line(judge.first_line, 600))}"
         )
+        if judge.second_line:  # claims of which all or none are supported leave nothing to tell
+            rows[-1] += f"\n- {code(judge.metric)}: {prose(one_line(judge.second_line, 1200))}"
     return _block("**Judges**", [], rows, budget)
 
 

@@ -233,7 +233,8 @@ def _judges(console: Console, view: View) -> None:
     for judge in view.judges:
         mark, style = ("•", "") if judge.may_gate else ("!", "yellow")
         _item(console, mark, f"{judge.metric}, judge {judge.name}: {judge.first_line}", style)
-        _item(console, "", judge.second_line)
+        if judge.second_line:
+            _item(console, "", judge.second_line)
 
 
 def _anchor(console: Console, anchor: AnchorView) -> None:

@@ -177,6 +177,14 @@ def test_health_takes_two_lines_in_a_comment() -> None:
     assert "instructions aimed at a judge: 0 of the baseline's answers, 2 of the candidate's" in second
 
 
+def test_a_judge_with_nothing_measured_takes_one_line() -> None:
+    with_nothing = verdict(referees.judged(health=None))
+    block = render_markdown(with_nothing).split("**Judges**")[1].split("\n\n")[1]
+    assert len(block.splitlines()) == 1
+    shown = render_terminal(with_nothing, width=100, color=False)
+    assert "in both orders\n\nbaseline coverage" in shown  # no empty line where the figures would stand
+
+
 def test_a_comparison_without_a_judge_says_nothing_of_judges() -> None:
     plain = build.verdict(checks=build.checks_of_every_status())
     assert "Judges" not in render_terminal(plain, width=120, color=False) + render_markdown(plain)
