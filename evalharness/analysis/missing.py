@@ -45,7 +45,7 @@ def missing_problem(
             )
         if missing > most * planned + 1e-6:  # 29% of 100 is 28.999999999999996 in binary floats
             return (
-                f"{missing} of {planned} {role} answers failed or could not be scored "
+                f"{missing:,} of {planned:,} {role} answers failed or could not be scored "
                 f"({_why(item, metric_id, run, cases)}); at most {100 * most:.4g}% of them may (gate.max_failures)"
             )
     return None

@@ -53,8 +53,8 @@ def warnings(comparison: Comparison, checks: Sequence[Check], policy: GatePolicy
         lost = side.coverage.failed + side.coverage.unscored
         if lost:
             yield (
-                f"{side.role}: {side.coverage.failed} of {side.coverage.planned} answers failed, "
-                f"{side.coverage.unscored} could not be scored"
+                f"{side.role}: {side.coverage.failed:,} of {side.coverage.planned:,} answers failed, "
+                f"{side.coverage.unscored:,} could not be scored"
             )
     yield from comparison.warnings
 

@@ -236,6 +236,7 @@ def _suite(plan: SuitePlan, width: int) -> Iterator[str]:
         if one.metrics < one.deciding:
             text += f"; {one.metrics} of {one.deciding} deciding metrics known"
         yield from _wrapped(text, width, indent=4)
+    yield "pass: the verdict, unsure metrics included (not under on_underpowered: block)."
 
 
 def _plot(curve: Curve) -> Iterator[str]:
