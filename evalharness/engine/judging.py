@@ -30,8 +30,8 @@ from evalharness.judging.prompts import again, render, same_answer
 from evalharness.judging.replies import read_reply, reply_schema, weighted
 from evalharness.judging.standing import standing
 from evalharness.plugins import Registry
-from evalharness.spec.cases import MAX_SHOWN
 from evalharness.spec.judges import RECORDED
+from evalharness.spec.lines import capped
 from evalharness.spec.verdicts import RecordedVerdict, read_verdicts, text_digest
 
 VERSION: Final = "1"
@@ -393,11 +393,8 @@ def _recorded(
             if not _on_these(row, one)
         ]
         votes[id(one)] = tuple(_recorded_vote(judge, row) for row in found)
-    more = len(problems) - MAX_SHOWN
-    if more > 0:
-        problems[MAX_SHOWN:] = [Problem(f"and {more:,} more problems", shown)]
     if problems:
-        raise SpecError(problems)
+        raise SpecError(capped(problems, shown, "problems"))
     cases = frozenset(case.id for case in item.golden_set.cases)
     return votes, all(len(found) < 2 for key, found in by_item.items() if key[0] in cases)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from evalharness.content import PathPolicy
 from evalharness.core.judges import Calibration, Measured
 from evalharness.errors import Problem, SpecError
-from evalharness.spec.cases import BadLine, parse_json
+from evalharness.spec.lines import BadLine, parse_json
 from evalharness.spec.reader import MAX_BYTES, read_text
 from evalharness.store.files import write_json
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 from evalharness._canon import digest_lines
 from evalharness.core.cases import Case, Message
 from evalharness.errors import Problem
+from evalharness.spec.lines import BadLine, capped, json_lines
 from evalharness.spec.reader import describe, did_you_mean
 
-MAX_SHOWN: Final = 50
 _FIELDS: Final = frozenset(
     (
         "id",
@@ -35,95 +35,16 @@ _FIELDS: Final = frozenset(
 _ROLES: Final = ("system", "user", "assistant")
 _NOTHING: Final[Mapping[str, Any]] = {}
 _MISSING: Final = object()
-
-
-class BadLine(ValueError):
-    """A line that is not the JSON object it should be; the message says why, `hint` what to do."""
-
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        self.hint = hint
-        super().__init__(message)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BadLine(f"the key {twice!r} stands twice in one object", "remove one of them")
-    return result
-
-
-def _constant(text: str) -> Any:
-    raise BadLine(f"{text} is not JSON", "leave the value out where there is none")
-
-
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 _ENCODE: Final = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
 ).encode
-
-
-def parse_json(text: str, *, last: bool = False) -> Any:
-    """Strict JSON: no repeated keys, no NaN, nothing after the value.
-
-    Args:
-        text: one JSON text.
-        last: it is the last line of its file and has no line end, so it may have been cut off.
-
-    Raises:
-        BadLine: what is wrong, in words.
-    """
-    try:
-        return _DECODER.decode(text)
-    except BadLine:
-        raise
-    except json.JSONDecodeError as error:
-        if "\0" in text:
-            raise BadLine("holds a NUL byte", "is it a text file?") from None
-        if error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated string"):
-            hint = "the file looks truncated: write it again" if last else "one object has to be on one line"
-            raise BadLine("the line ends in the middle of a JSON value", hint) from None
-        raise BadLine(f"is not JSON: {error.msg} at column {error.colno}") from None
-    except RecursionError:
-        raise BadLine("is nested too deeply") from None
-    except ValueError:
-        raise BadLine(
-            "holds a whole number of thousands of digits", "write a number that fits a float"
-        ) from None
-
-
-def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line number, value or BadLine) for each non-blank line of a JSONL file; memory holds one line.
-
-    A BOM and CRLF line ends are accepted.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
-                raw = raw[3:]
-            try:
-                text = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                hint = "save it as UTF-8"
-                yield number, BadLine(f"is not valid UTF-8 (byte 0x{raw[error.start]:02x})", hint)
-                continue
-            if text.isspace() or not text:
-                continue
-            try:
-                yield number, parse_json(text, last=not text.endswith("\n"))
-            except BadLine as error:
-                yield number, error
 
 
 def read_cases(path: Path, shown: str) -> tuple[tuple[Case, ...], str, list[Problem]]:
     """Read and check cases.jsonl.
 
     Returns:
-        cases in order, the digest of all of them, and problems (at most MAX_SHOWN, then a count). With problems, the
+        cases in order, the digest of all of them, and problems, as `capped` has them. With problems, the
         cases and the digest are those of the good lines only.
     """
     cases: list[Case] = []
@@ -156,10 +77,7 @@ def read_cases(path: Path, shown: str) -> tuple[tuple[Case, ...], str, list[Prob
         return (), "", [Problem(f"cannot be read: {error.strerror or error}", shown)]
     if not cases and not problems:
         problems.append(Problem("holds no cases", shown, 1, hint="one JSON object a line, with id and input"))
-    if len(problems) > MAX_SHOWN:
-        more = len(problems) - MAX_SHOWN
-        problems[MAX_SHOWN:] = [Problem(f"and {more:,} more lines with problems", shown)]
-    return tuple(cases), digest, problems
+    return tuple(cases), digest, capped(problems, shown)
 
 
 def _encode(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from evalharness.core.judges import Example, Label, Mode
 from evalharness.errors import Problem
-from evalharness.spec.cases import MAX_SHOWN, BadLine, json_lines
+from evalharness.spec.lines import BadLine, capped, checked_lines, json_lines
 from evalharness.spec.reader import describe, did_you_mean
 
 TEXTS: Final[Mapping[Mode, tuple[str, ...]]] = {
@@ -106,22 +106,8 @@ def _check_shape(value: Any, shape: Any, where: str) -> None:
 def _read(
     path: Path, shown: str, take: Callable[[int, Any], _Line]
 ) -> tuple[tuple[_Line, ...], list[Problem]]:
-    lines: list[_Line] = []
-    problems: list[Problem] = []
-    try:
-        for number, value in json_lines(path):
-            try:
-                if isinstance(value, BadLine):
-                    raise value
-                lines.append(take(number, value))
-            except BadLine as error:
-                problems.append(Problem(str(error), shown, number, hint=error.hint))
-    except OSError as error:
-        problems.append(Problem(f"cannot be read: {error.strerror or error}", shown))
-    if len(problems) > MAX_SHOWN:
-        more = len(problems) - MAX_SHOWN
-        problems[MAX_SHOWN:] = [Problem(f"and {more:,} more lines with problems", shown)]
-    return tuple(lines), problems
+    lines, problems = checked_lines(json_lines(path), shown, take)
+    return tuple(lines), capped(problems, shown)
 
 
 class _Labels:

@@ -21,9 +21,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 from evalharness._canon import digest
 from evalharness.core.judges import Mode, SideName
-from evalharness.errors import Problem, SpecError
-from evalharness.spec.cases import MAX_SHOWN, BadLine, json_lines
+from evalharness.errors import SpecError
 from evalharness.spec.judge_lines import LABELS, TEXTS
+from evalharness.spec.lines import BadLine, capped, checked_lines, json_lines
 from evalharness.spec.reader import MAX_BYTES, read_text
 
 Format: TypeAlias = Literal["jsonl", "csv", "html"]
@@ -175,27 +175,21 @@ def filled_lines(path: Path, shown: str) -> tuple[list[dict[str, Any]], int]:
     Raises:
         SpecError: it cannot be read, or is no such sheet; every problem at once, the first 50 in words.
     """
-    problems: list[Problem] = []
-    rows: list[dict[str, Any]] = []
-    empty = 0
-    try:
-        for number, row in _csv_rows(path, shown) if path.suffix.lower() == ".csv" else json_lines(path):
-            if isinstance(row, BadLine):
-                problems.append(Problem(str(row), shown, number, hint=row.hint))
-            elif type(row) is not dict:
-                problems.append(Problem("a label must be a JSON object", shown, number))
-            elif row.get("label") in ("", None):
-                empty += 1
-            else:
-                rows.append({key: value for key, value in row.items() if key != "labeller" or value})
-    except OSError as error:
-        problems.append(Problem(f"cannot be read: {error.strerror or error}", shown))
-    more = len(problems) - MAX_SHOWN
-    if more > 0:
-        problems[MAX_SHOWN:] = [Problem(f"and {more:,} more lines with problems", shown)]
+    lines = _csv_rows(path, shown) if path.suffix.lower() == ".csv" else json_lines(path)
+    rows, problems = checked_lines(lines, shown, _filled)
     if problems:
-        raise SpecError(problems)
-    return rows, empty
+        raise SpecError(capped(problems, shown))
+    labelled = [row for row in rows if row is not None]
+    return labelled, len(rows) - len(labelled)
+
+
+def _filled(_: int, row: Any) -> dict[str, Any] | None:
+    """A line with a label, None without one."""
+    if type(row) is not dict:
+        raise BadLine("a label must be a JSON object")
+    if row.get("label") in ("", None):
+        return None
+    return {key: value for key, value in row.items() if key != "labeller" or value}
 
 
 def _csv_rows(path: Path, shown: str) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evalharness.errors import Problem, SpecError
-from evalharness.spec.cases import MAX_SHOWN, BadLine, json_lines
+from evalharness.spec.lines import BadLine, capped, checked_lines, json_lines
 from evalharness.spec.reader import describe, did_you_mean
 from evalharness.stats.ratings import Scale, Value, kind, misfit
 
@@ -32,18 +32,8 @@ def read_ratings(path: Path, shown: str, *, scale: Scale) -> list[tuple[str, str
     if path.is_dir() or (path.exists() and not path.is_file()):
         raise SpecError([Problem("this is not a file; a JSONL file of ratings is needed", shown)])
     reader = _Reader(scale)
-    problems: list[Problem] = []
-    try:
-        for number, value in json_lines(path):
-            try:
-                reader.take(number, value)
-            except BadLine as error:
-                problems.append(Problem(str(error), shown, number, hint=error.hint))
-    except OSError as error:
-        problems.append(Problem(f"cannot be read: {error.strerror or error}", shown))
-    more = len(problems) - MAX_SHOWN
-    if more > 0:
-        problems[MAX_SHOWN:] = [Problem(f"and {more:,} more lines with problems", shown)]
+    triples, problems = checked_lines(json_lines(path), shown, reader.take)
+    problems = capped(problems, shown)
     if not reader.raters and not problems:
         problems.append(Problem("holds no ratings", shown, 1, hint=f"{_SHAPE}, one a line"))
     elif len(reader.raters) == 1:
@@ -53,23 +43,20 @@ def read_ratings(path: Path, shown: str, *, scale: Scale) -> list[tuple[str, str
         )
     if problems:
         raise SpecError(problems)
-    return reader.triples
+    return triples
 
 
 class _Reader:
     """Takes lines one by one; `raters` are those of wrong lines too."""
 
     def __init__(self, scale: Scale) -> None:
-        self.triples: list[tuple[str, str, Value]] = []
         self.raters: set[str] = set()
         self._scale = scale
         self._lines: dict[tuple[str, str], int] = {}
         self._kind: tuple[str, int] | None = None
 
-    def take(self, number: int, line: Any) -> None:
-        """Check a line and keep its rating; BadLine says what is wrong with it."""
-        if isinstance(line, BadLine):
-            raise line
+    def take(self, number: int, line: Any) -> tuple[str, str, Value]:
+        """The rating of a line; BadLine says what is wrong with it."""
         item, rater, value = _fields(line)
         self.raters.add(rater)
         first = self._lines.setdefault((item, rater), number)
@@ -93,7 +80,7 @@ class _Reader:
                 f"the value {_short(value)} is not like that on line {self._kind[1]}: {what} beside {self._kind[0]}",
                 'write all values of a file alike; 1 and "1" are two labels',
             )
-        self.triples.append((item, rater, value))
+        return item, rater, value
 
 
 def _fields(line: Any) -> tuple[str, str, Value]:

@@ -17,11 +17,11 @@ from evalharness.core.suites import JUDGE_METRIC, EvalSpec, ScorerSpec, Suite
 from evalharness.errors import PluginError, Problem, SpecError, UsageError
 from evalharness.plugins import Registry
 from evalharness.spec.candidates import resolve
-from evalharness.spec.cases import BadLine, parse_json
 from evalharness.spec.checking import check, part
 from evalharness.spec.gates import JUDGED, GateChecker, Named, gate_warnings, policy, sampling_of
 from evalharness.spec.golden_sets import CARD, CASES, load_golden_set
 from evalharness.spec.judges import JUDGE, load_judge, reads_contexts
+from evalharness.spec.lines import BadLine, parse_json
 from evalharness.spec.models import EvalFile, GateFile, SamplingFile, SuiteFile
 from evalharness.spec.reader import (
     MAX_BYTES,

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, TypeAlias
 from evalharness._canon import digest_bytes
 from evalharness.core.judges import Order, Role, SideName
 from evalharness.errors import Problem, SpecError
-from evalharness.spec.cases import MAX_SHOWN, BadLine, json_lines
+from evalharness.spec.lines import BadLine, capped, checked_lines, json_lines
 from evalharness.spec.reader import describe, did_you_mean
 
 On: TypeAlias = Literal["pairs", "answers"]
@@ -95,19 +95,11 @@ def read_verdicts(
     if path.is_dir() or (path.exists() and not path.is_file()):
         raise SpecError([Problem("this is not a file; a JSONL file of verdicts is needed", shown)])
     reader = _Reader(on, None if criteria is None else frozenset(criteria))
-    problems: list[Problem] = []
-    try:
-        for number, value in json_lines(path):
-            try:
-                reader.take(number, value)
-            except BadLine as error:
-                problems.append(Problem(str(error), shown, number, hint=error.hint))
-    except OSError as error:
-        problems.append(Problem(f"cannot be read: {error.strerror or error}", shown))
-    if not reader.verdicts and not problems:
+    verdicts, problems = checked_lines(json_lines(path), shown, reader.take)
+    if not verdicts and not problems:
         problems.append(Problem("holds no verdicts", shown, 1, hint=f"{_SHAPE[on or 'pairs']}, one a line"))
     _raise(problems, shown)
-    return reader.verdicts
+    return verdicts
 
 
 def check_texts(
@@ -148,18 +140,14 @@ def check_texts(
 
 
 def _raise(problems: list[Problem], shown: str) -> None:
-    more = len(problems) - MAX_SHOWN
-    if more > 0:
-        problems[MAX_SHOWN:] = [Problem(f"and {more:,} more problems", shown)]
     if problems:
-        raise SpecError(problems)
+        raise SpecError(capped(problems, shown, "problems"))
 
 
 class _Reader:
     """Takes lines one by one and holds each against those before it."""
 
     def __init__(self, on: On | None, criteria: frozenset[str] | None) -> None:
-        self.verdicts: list[RecordedVerdict] = []
         self._on = on
         self._on_line = 0
         self._criteria = criteria
@@ -167,10 +155,8 @@ class _Reader:
         self._seen: dict[tuple[str | None, str, int, Role], list[RecordedVerdict]] = {}
         self._sets: dict[str, RecordedVerdict] = {}
 
-    def take(self, number: int, line: Any) -> None:
-        """Check a line and keep its verdict; BadLine says what is wrong with it."""
-        if isinstance(line, BadLine):
-            raise line
+    def take(self, number: int, line: Any) -> RecordedVerdict:
+        """The verdict of a line; BadLine says what is wrong with it."""
         on = self._kind(number, line)
         verdict = _pair(number, line) if on == "pairs" else _answer(number, line)
         if verdict.criteria:
@@ -186,7 +172,7 @@ class _Reader:
         for other in before:
             _refuse_both(other, verdict)
         before.append(verdict)
-        self.verdicts.append(verdict)
+        return verdict
 
     def _kind(self, number: int, line: Any) -> On:
         if type(line) is not dict:
