@@ -225,7 +225,7 @@ def test_an_anchor_that_lacks_too_many_answers_is_no_drift_and_says_so(project: 
     _, found = project.compare("--anchor", "release.yaml", check=0)
     (drift,) = found["anchor"]["metrics"]
     assert drift["exceeds"] is False
-    assert "50 of 1000 anchor answers" in drift["problem"]
+    assert "50 of 1,000 anchor answers" in drift["problem"]
 
 
 def repeated(project: Project, repeats: Mapping[str, int], cases: int = 300) -> None:

@@ -78,7 +78,7 @@ def test_more_than_one_per_cent_missing_is_invalid_unless_allowed(project: Proje
     project.write("cand.jsonl", "".join(rows[11:]))
     _, found = project.compare(check=4)
     assert found["verdict"] == "invalid"
-    assert "11 of 1000 candidate answers" in found["reasons"][0]
+    assert "11 of 1,000 candidate answers" in found["reasons"][0]
     project.suite(gate="{max_failures: 2%}")
     assert project.compare()[1]["verdict"] != "invalid"
 
