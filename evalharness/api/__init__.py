@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalharness._canon import digest
 from evalharness.api.agreement import rater_agreement as rater_agreement
+from evalharness.api.asking import ask, write_reports
+from evalharness.api.asking import asked_again as asked_again
 from evalharness.api.calibration import calibrate_judge as calibrate_judge
 from evalharness.api.labelling import collect_labels as collect_labels
 from evalharness.api.labelling import sample_to_label as sample_to_label
@@ -38,27 +38,18 @@ from evalharness.engine.build import rescore_folder
 from evalharness.engine.collect import collect
 from evalharness.engine.progress import Progress as Progress
 from evalharness.engine.progress import Silent as Silent
-from evalharness.engine.sides import (
-    SideSource,
-    choose_suite,
-    find_anchor,
-    find_sides,
-    finished_run,
-    suite_of,
-)
-from evalharness.errors import Problem, StoreError
+from evalharness.engine.sides import choose_suite, find_sides, finished_run, suite_of
+from evalharness.errors import Problem
 from evalharness.plugins import Entry, default_registry
-from evalharness.report.folder import clear_report, read_report_manifest, write_report_manifest
+from evalharness.report.folder import clear_report
 from evalharness.spec.load import load_candidate as _load_candidate
 from evalharness.spec.load import load_golden_set as _load_golden_set
 from evalharness.spec.load import load_suite as _load_suite
 from evalharness.store.files import slug
-from evalharness.store.folder import is_run_folder, locked, save_scores
 from evalharness.store.folder import load_run as _load_run
-from evalharness.store.judgments import NAME as JUDGMENTS
+from evalharness.store.folder import locked, save_scores
 
 if TYPE_CHECKING:
-    from evalharness.api.comparing import Answer
     from evalharness.spec.golden import Finding
 
 
@@ -156,7 +147,7 @@ def compare(
     """
     use = settings or Settings()
     left, right = find_sides(baseline, candidate, use.surroundings)
-    return _ask(left, right, suite, use, anchor=anchor, extend=extend)[0].verdict
+    return ask(left, right, suite, use, anchor=anchor, extend=extend)[0].verdict
 
 
 def compare_to(
@@ -187,8 +178,8 @@ def compare_to(
     if folder is None:
         folder = use.cwd / "reports" / f"{slug(left.name)}-vs-{slug(right.name)}"
         clear_report(folder)
-    found, chosen = _ask(left, right, suite, use, anchor=anchor, extend=extend)
-    return found.verdict, _written(found, chosen, folder, use, use.now().date().isoformat())
+    found, chosen = ask(left, right, suite, use, anchor=anchor, extend=extend)
+    return found.verdict, write_reports(found, chosen, folder, use, use.now().date().isoformat())
 
 
 def render(verdict: Verdict, out: str | Path) -> Mapping[str, Path]:
@@ -230,45 +221,7 @@ def rerender(
     target = Path(out) if out is not None else Path(folder)
     clear_report(target)  # refuses a folder that holds something else, a run for one
     same = replace(use, seed=manifest["seed"])
-    return found.verdict, _written(found, suite, target, same, manifest["today"])
-
-
-def asked_again(folder: str | Path, use: Settings) -> tuple[Answer, Suite, Mapping[str, Any]]:
-    """An earlier comparison made again from its stored runs and judgments, without a call; its suite and manifest.
-
-    Raises:
-        As `rerender` does.
-    """
-    manifest = read_report_manifest(Path(folder))
-    roles = [role for role in ("baseline", "candidate", "anchor") if manifest[role] is not None]
-    runs = []
-    for role in roles:
-        run_folder = use.cwd / manifest[role]["folder"]
-        if not is_run_folder(run_folder):
-            raise StoreError(
-                f"{run_folder}: the run of this report is not there; run this where compare ran, or run compare again"
-            )
-        runs.append(run_folder)
-    same = replace(use, seed=manifest["seed"])
-    left, right = find_sides(runs[0], runs[1], same.surroundings)
-    anchor = runs[2] if len(runs) > 2 else None
-    found, suite = _ask(
-        left,
-        right,
-        manifest["suite"],
-        same,
-        anchor=anchor,
-        again=manifest,
-        judgments=Path(folder) / JUDGMENTS,
-    )
-    for role, run_folder in zip(roles, runs, strict=True):
-        side = getattr(found, role)
-        if side is None or side["run_id"] != manifest[role]["run_id"]:
-            raise StoreError(
-                f"{run_folder}: its answers or scores are no longer those of the {role} of this report; "
-                "run compare again"
-            )
-    return found, suite, manifest
+    return found.verdict, write_reports(found, suite, target, same, manifest["today"])
 
 
 def rescore(folder: str | Path, *, suite: str | Path | None = None, settings: Settings | None = None) -> Run:
@@ -372,81 +325,3 @@ def plain(text: str) -> str:
     from evalharness.report.text import strip_control
 
     return strip_control(text)
-
-
-def _ask(
-    left: SideSource,
-    right: SideSource,
-    suite: str | Path | None,
-    use: Settings,
-    *,
-    anchor: str | Path | None = None,
-    extend: bool = False,
-    again: Mapping[str, Any] | None = None,
-    judgments: Path | None = None,
-) -> tuple[Answer, Suite]:
-    """Put the question of a comparison.
-
-    `again` is the manifest of an earlier one that is to be rendered as it was, `judgments` what its judges said.
-    """
-    from evalharness.api.comparing import Question, Taken, answer
-
-    chosen = choose_suite([left.suite_path, right.suite_path], suite, use.surroundings)
-    if again is not None and again["rules"] != _rules(chosen):
-        raise StoreError(
-            f"{chosen.path}: its gate or sampling are not those that this report was made under; run compare again"
-        )
-    question = Question(
-        suite=chosen,
-        baseline=left,
-        candidate=right,
-        anchor=find_anchor(anchor, (left, right), use.surroundings) if anchor is not None else None,
-        today=use.now().date(),
-        warnings=_of_seed(chosen, use.seed),
-        extend=extend,
-    )
-    if again is not None:
-        looks = again["looks"]
-        question = replace(
-            question,
-            today=date.fromisoformat(again["today"]),
-            confirming=use.cwd / again["critical"] if again["critical"] else None,
-            taken=Taken(number=looks["taken"], repeats=tuple(looks["repeats"])) if looks else None,
-            judgments=judgments,
-        )
-    return answer(question, use.surroundings), chosen
-
-
-def _of_seed(suite: Suite, seed: int) -> tuple[str, ...]:
-    """Where a seed draws the cases of the looks, one of the user's choice is said: choosing again is looking again."""
-    if suite.sampling is None or seed == DEFAULT_SEED:
-        return ()
-    return (
-        f"--seed {seed} ordered the cases of the looks; trying one seed after another looks more often than was "
-        "planned, so keep to the default or to one that was fixed beforehand",
-    )
-
-
-def _rules(suite: Suite) -> str:
-    """A digest of what a suite decides by. Its own digest covers what makes two runs comparable, and that alone."""
-    judges = [(item.id, repr(item.judge.calibration)) for item in suite.evals if item.judge is not None]
-    return digest([repr(suite.gate), repr(suite.sampling), judges])
-
-
-def _written(found: Answer, suite: Suite, folder: Path, use: Settings, today: str) -> Mapping[str, Path]:
-    """Write the reports and their manifest; returns the reports by file name."""
-    written = render(found.verdict, folder)
-    taken = found.taken
-    write_report_manifest(
-        folder,
-        baseline=found.baseline,
-        candidate=found.candidate,
-        anchor=found.anchor,
-        suite=use.paths.show(Path(suite.path)),
-        rules=_rules(suite),
-        seed=use.seed,
-        today=today,
-        critical=use.paths.show(found.critical) if found.critical is not None else None,
-        looks={"taken": taken.number, "repeats": list(taken.repeats)} if taken is not None else None,
-    )
-    return written

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from evalharness.api.asking import asked_again
 from evalharness.api.settings import Settings
 from evalharness.core.cases import Case, GoldenSet
 from evalharness.core.judges import JudgedEval, Judgment
@@ -93,11 +94,11 @@ def export_preferences(
             is not a report folder, its runs are gone or were replaced, or `out` cannot be written. SpecError: a golden
             set is wrong.
     """
-    from evalharness.api import asked_again, load_golden_set
+    from evalharness.spec.load import load_golden_set
     from evalharness.store.files import write_lines
 
     use = settings or Settings()
-    others = [load_golden_set(path, use) for path in held_out]
+    others = [load_golden_set(use.paths.argument(str(path)), paths=use.paths) for path in held_out]
     answer, suite, _ = asked_again(report, use)
     rows, told = _sorted_out(answer, suite, others)
     if not rows:
