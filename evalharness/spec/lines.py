@@ -126,3 +126,9 @@ def capped(problems: list[Problem], shown: str, what: str = "lines with problems
     """The first MAX_SHOWN problems, and how many more there are."""
     more = len(problems) - MAX_SHOWN
     return problems if more <= 0 else [*problems[:MAX_SHOWN], Problem(f"and {more:,} more {what}", shown)]
+
+
+def short(value: Any) -> str:
+    """A value as it stands in a message: at most 60 characters of it."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "…"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evalharness.errors import Problem, SpecError
-from evalharness.spec.lines import BadLine, capped, checked_lines, json_lines
+from evalharness.spec.lines import BadLine, capped, checked_lines, json_lines, short
 from evalharness.spec.reader import describe, did_you_mean
 from evalharness.stats.ratings import Scale, Value, kind, misfit
 
@@ -69,7 +69,7 @@ class _Reader:
         if reason is not None:
             labels = isinstance(value, (str, bool))
             raise BadLine(
-                f"the value {_short(value)} does not fit the scale {self._scale}: {reason}",
+                f"the value {short(value)} does not fit the scale {self._scale}: {reason}",
                 "write a number, or use --scale nominal for labels" if labels else None,
             )
         what = kind(value)
@@ -77,7 +77,7 @@ class _Reader:
             self._kind = (what, number)
         elif what != self._kind[0]:
             raise BadLine(
-                f"the value {_short(value)} is not like that on line {self._kind[1]}: {what} beside {self._kind[0]}",
+                f"the value {short(value)} is not like that on line {self._kind[1]}: {what} beside {self._kind[0]}",
                 'write all values of a file alike; 1 and "1" are two labels',
             )
         return item, rater, value
@@ -105,7 +105,7 @@ def _fields(line: Any) -> tuple[str, str, Value]:
     for name in _KEYS:
         text = line[name]
         if isinstance(text, str) and (not text or text != text.strip() or not text.isprintable()):
-            raise BadLine(f"{name} {_short(text)} is empty, padded with spaces, or holds control characters")
+            raise BadLine(f"{name} {short(text)} is empty, padded with spaces, or holds control characters")
     return line["id"], line["rater"], value
 
 
@@ -115,8 +115,3 @@ def _of_label(line: dict[str, Any]) -> dict[str, Any]:
     if line["label"] == "":
         raise BadLine("has no label yet", "leave the line out where there is no rating")
     return {"id": line.get("id"), "rater": line["labeller"], "value": line["label"]}
-
-
-def _short(value: Value) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:57] + "…"

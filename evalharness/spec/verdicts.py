@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, TypeAlias
 from evalharness._canon import digest_bytes
 from evalharness.core.judges import Order, Role, SideName
 from evalharness.errors import Problem, SpecError
-from evalharness.spec.lines import BadLine, capped, checked_lines, json_lines
+from evalharness.spec.lines import BadLine, capped, checked_lines, json_lines, short
 from evalharness.spec.reader import describe, did_you_mean
 
 On: TypeAlias = Literal["pairs", "answers"]
@@ -125,15 +125,13 @@ def check_texts(
             text = text_of(verdict, "baseline" if side == "baseline" else "candidate")
             again = f", repeat {verdict.repeat}" if verdict.repeat else ""
             if text is None:
-                message = f"there is no answer of the {side} to {_short(verdict.id)}{again}"
+                message = f"there is no answer of the {side} to {short(verdict.id)}{again}"
                 hint = "name the answers that were judged"
                 if verdict.golden_set is None:
                     hint += ", and the golden_set where several have this id"
                 problems.append(Problem(message, shown, verdict.line, hint=hint))
             elif digest is not None and digest != text_digest(text):
-                message = (
-                    f"the {side}'s answer to {_short(verdict.id)}{again} is not the text that was judged"
-                )
+                message = f"the {side}'s answer to {short(verdict.id)}{again} is not the text that was judged"
                 hint = "judge again, or name the answers that were judged"
                 problems.append(Problem(message, shown, verdict.line, hint=hint))
     _raise(problems, shown)
@@ -165,7 +163,7 @@ class _Reader:
         first = self._sets.setdefault(verdict.id, verdict)
         if (first.golden_set is None) != (verdict.golden_set is None):
             raise BadLine(
-                f"{_short(verdict.id)} has a verdict with a golden set and one without (line {first.line})",
+                f"{short(verdict.id)} has a verdict with a golden set and one without (line {first.line})",
                 "name the golden set in both, or in neither",
             )
         before = self._seen.setdefault(key, [])
@@ -182,7 +180,7 @@ class _Reader:
         known = _ANY | _PAIR | _ANSWER
         for name in line:
             if name not in known:
-                raise BadLine(f"unknown key {_short(name)}", did_you_mean(name, known - line.keys()))
+                raise BadLine(f"unknown key {short(name)}", did_you_mean(name, known - line.keys()))
         pair, answer = sorted(_PAIR & line.keys()), sorted(_ANSWER & line.keys())
         if pair and answer:
             raise BadLine(
@@ -205,10 +203,10 @@ class _Reader:
         whose = f"those of line {self._criteria_line}" if self._criteria_line else "the judge's"
         for name in sorted(given - self._criteria):
             hint = did_you_mean(name, self._criteria)
-            raise BadLine(f"the criterion {_short(name)} is not one of {whose}", hint)
+            raise BadLine(f"the criterion {short(name)} is not one of {whose}", hint)
         for name in sorted(self._criteria - given):
             raise BadLine(
-                f"the criterion {_short(name)} has no value", f"give every criterion one; {whose} are meant"
+                f"the criterion {short(name)} has no value", f"give every criterion one; {whose} are meant"
             )
 
 
@@ -221,7 +219,7 @@ def _refuse_both(first: RecordedVerdict, second: RecordedVerdict) -> None:
                 f"{name} differs from that on line {first.line}",
                 'two answers of one side to a case are told apart by "repeat"',
             )
-    what = f"{_short(second.id)}" + (f", repeat {second.repeat}" if second.repeat else "")
+    what = f"{short(second.id)}" + (f", repeat {second.repeat}" if second.repeat else "")
     if second.role != "pair":
         what += f", {second.role}"
     if first.order == second.order:
@@ -247,7 +245,7 @@ def _pair(number: int, line: Mapping[str, Any]) -> RecordedVerdict:
     order = line.get("order")
     if order not in ("AB", "BA", None):
         raise BadLine(
-            f"order must be AB (the baseline's answer first), BA (the candidate's first) or null, not {_short(order)}"
+            f"order must be AB (the baseline's answer first), BA (the candidate's first) or null, not {short(order)}"
         )
     if "winner" in line:
         winner = line["winner"]
@@ -255,7 +253,7 @@ def _pair(number: int, line: Mapping[str, Any]) -> RecordedVerdict:
             hint = did_you_mean(winner, _WINNERS) if type(winner) is str else None
             if winner in ("A", "B"):
                 hint = "name the side, since the place depends on the order"
-            raise BadLine(f"winner must be baseline, candidate or tie, not {_short(winner)}", hint)
+            raise BadLine(f"winner must be baseline, candidate or tie, not {short(winner)}", hint)
         value = _WINNERS[winner]
     else:
         value = _share(line["preference"], "preference")
@@ -268,7 +266,7 @@ def _answer(number: int, line: Mapping[str, Any]) -> RecordedVerdict:
         raise BadLine(
             "the key 'side' is missing"
             if side is None
-            else f"side must be baseline or candidate, not {_short(side)}",
+            else f"side must be baseline or candidate, not {short(side)}",
             "say whose answer was judged" if side is None else None,
         )
     if ("criteria" in line) == ("score" in line):
@@ -286,7 +284,7 @@ def _answer(number: int, line: Mapping[str, Any]) -> RecordedVerdict:
     for name in criteria:
         _check_name("a criterion", name)
     marks = {
-        name: float(value) if type(value) is bool else _share(value, f"the criterion {_short(name)}")
+        name: float(value) if type(value) is bool else _share(value, f"the criterion {short(name)}")
         for name, value in criteria.items()
     }
     return _verdict(number, line, role=side, order=None, value=None, criteria=marks)
@@ -313,7 +311,7 @@ def _verdict(
         raise BadLine(f"rationale must be text, not {describe(rationale)}")
     repeat = line.get("repeat", 0)
     if type(repeat) is not int or not 0 <= repeat < _MAX_REPEATS:
-        raise BadLine(f"repeat must be a whole number from 0 to {_MAX_REPEATS - 1}, not {_short(repeat)}")
+        raise BadLine(f"repeat must be a whole number from 0 to {_MAX_REPEATS - 1}, not {short(repeat)}")
     digests = [_digest(name, line.get(name)) for name in _DIGESTS]
     return RecordedVerdict(
         line=number,
@@ -339,7 +337,7 @@ def _share(value: Any, name: str) -> float:
         hint = None
         if name == "preference" and 1 < value <= 2:
             hint = "where 1 is the baseline and 2 the candidate, subtract 1 in every line"
-        raise BadLine(f"{name} must lie between 0 and 1, not {_short(value)}", hint)
+        raise BadLine(f"{name} must lie between 0 and 1, not {short(value)}", hint)
     return float(value)
 
 
@@ -349,7 +347,7 @@ def _digest(name: str, value: Any) -> str | None:
     found = _DIGEST.fullmatch(value) if type(value) is str else None
     if found is None:
         raise BadLine(
-            f"{name} must be sha256: and 64 hex digits of the judged text in UTF-8, not {_short(value)}"
+            f"{name} must be sha256: and 64 hex digits of the judged text in UTF-8, not {short(value)}"
         )
     return f"sha256:{found[1]}"
 
@@ -359,12 +357,4 @@ def _check_name(what: str, value: Any) -> None:
         hint = f'write "{value}" in quotes' if type(value) is int else None
         raise BadLine(f"{what} must be text, not {describe(value)}", hint)
     if not value or value != value.strip() or not value.isprintable():
-        raise BadLine(f"{what} {_short(value)} is empty, padded with spaces, or holds control characters")
-
-
-def _short(value: Any) -> str:
-    try:
-        shown = repr(value)
-    except ValueError:  # a whole number of thousands of digits
-        return "a very large number"
-    return shown if len(shown) <= 60 else shown[:57] + "…"
+        raise BadLine(f"{what} {short(value)} is empty, padded with spaces, or holds control characters")
