@@ -1,8 +1,8 @@
 """Templates of prompts: sandboxed, compiled once, filled with data that is never itself a template.
 
 Only an author's template is ever compiled. What it is filled with goes in as variables, so `{{ … }}` inside a value
-stays text. A template reaches no private attribute and no other file, changes no value, draws no random number, and
-builds no text or number that fills the memory.
+stays text. A template reaches no private attribute and no other file, changes no value and draws no random number.
+Powers and long repetitions are refused; loops are not counted, so a template can still run for long.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def environment() -> ImmutableSandboxedEnvironment:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Environment(ImmutableSandboxedEnvironment):
-        # A template may not build texts or numbers that fill the memory.
+        # One short expression may not build a text or number that fills the memory.
         intercepted_binops = frozenset(("*", "**"))
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
