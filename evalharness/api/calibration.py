@@ -16,6 +16,7 @@ from evalharness.content import CONTENT_FOLDERS, builtin_root
 from evalharness.core.judges import Calibration, Judge, Label, Measured, Standing
 from evalharness.errors import EXIT_INVALID, EXIT_PASS, ProviderError, StoreError, UsageError
 from evalharness.report.text import one_line
+from evalharness.spec.judges import RECORDED, load_judge
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +119,6 @@ def calibrate_judge(folder: str | Path, settings: Settings | None = None) -> Jud
     from evalharness.judging.labels import consensus
     from evalharness.judging.standing import MAX_FLIPS, MIN_AGREEMENT, MIN_KAPPA, MIN_LABELS, standing
     from evalharness.spec.calibration import CALIBRATION, write_calibration
-    from evalharness.spec.judges import load_judge
 
     use = settings or Settings()
     path = use.paths.argument(str(folder))
@@ -189,7 +189,7 @@ def _nothing_to_hold(judge: Judge) -> str:
 
 def _refuse_silence(judge: Judge, items: Sequence[Heard]) -> None:
     """An endpoint that failed on everything says nothing of the judge: an earlier calibration is left alone."""
-    if items and judge.provider != "replay" and not any(v.raw for item in items for v in item.judgment.votes):
+    if items and judge.provider != RECORDED and not any(v.raw for item in items for v in item.judgment.votes):
         raise ProviderError(
             f"the judge {judge.name} was asked about {counted(len(items), 'labelled item')} and replied to none: "
             f"{_commonest(items)}; nothing was measured"
@@ -303,7 +303,7 @@ def _notes(
     missing = [item for item in items if item.value is None]
     if missing and found is not None:
         yield f"{counted(len(missing), 'item')} without a verdict, in no figure: {_commonest(items)}."
-    if judge.orders == "random" and judge.mode == "pairwise" and judge.provider != "replay":
+    if judge.orders == "random" and judge.mode == "pairwise" and judge.provider != RECORDED:
         yield (
             "Both orders were asked here to measure flips; agreement is that of the one order in which this judge is "
             "otherwise asked."

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from evalharness._canon import short
 from evalharness.api.settings import Settings
@@ -19,6 +19,7 @@ from evalharness.core.suites import Suite
 from evalharness.engine.collect import collect
 from evalharness.engine.sides import choose_suite, finished_run, suite_of
 from evalharness.errors import Problem, SpecError, UsageError
+from evalharness.judging.standing import MIN_LABELS
 from evalharness.report.text import one_line
 from evalharness.spec.load import load_candidate, recording
 from evalharness.store.files import file_digest, write_text
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from evalharness.core.cases import Case
     from evalharness.core.judges import Label, Mode, SideName
     from evalharness.spec.labelling import Format, ToLabel
-
-_FEW: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +108,8 @@ class Collected:
             lines.append(f"{self.n_tied:,} items have as many labels for one thing as for another")
         if self.n_empty:
             lines.append(f"{self.n_empty:,} lines without a label were left out")
-        if self.n_items - self.n_tied < _FEW:
-            lines.append(f"a judge needs at least {_FEW} labelled items to gate")
+        if self.n_items - self.n_tied < MIN_LABELS:
+            lines.append(f"a judge needs at least {MIN_LABELS} labelled items to gate")
         return "\n".join(lines)
 
 
@@ -373,5 +372,5 @@ def _about(drawn: int, wanted: int, n_same: int, unanswered: int) -> Iterator[st
         yield f"{n_same:,} cases are left out whose two answers are the same: nobody prefers one"
     if unanswered:
         yield f"{unanswered:,} cases are left out that lack an answer"
-    if drawn < _FEW:
-        yield f"a judge needs at least {_FEW} labelled items to gate"
+    if drawn < MIN_LABELS:
+        yield f"a judge needs at least {MIN_LABELS} labelled items to gate"

@@ -20,7 +20,7 @@ from evalharness.report.text import one_line
 
 if TYPE_CHECKING:
     from evalharness.spec.verdicts import RecordedVerdict
-    from evalharness.stats.judging import NotEstimated, Position
+    from evalharness.stats.judging import Array, NotEstimated, Position
     from evalharness.stats.length import LengthControlled
 
 WIDTH: Final = 80
@@ -158,12 +158,7 @@ def judge_win_rate(
     pairs = _pairs(rows)
     labels = [pair.case for pair in pairs]
     values = np.array([pair.value for pair in pairs])
-    cases = list(dict.fromkeys(labels))
-    code = {label: i for i, label in enumerate(cases)}
-    at = np.array([code[label] for label in labels])
-    counts = np.bincount(at)
-    per_case = np.clip(np.bincount(at, weights=values) / counts, 0.0, 1.0)
-
+    per_case = np.clip(_averaged(labels, values), 0.0, 1.0)
     both = [pair for pair in pairs if pair.baseline_first is not None and pair.candidate_first is not None]
     bent = position(
         np.array([pair.baseline_first for pair in both], dtype=np.float64),
@@ -181,10 +176,11 @@ def judge_win_rate(
         }
         check_texts(rows, lambda row, side: answers[side].texts.get(key_of(row)), shown)
         longer = np.array(
-            [answers["candidate"].length(pair.row) - answers["baseline"].length(pair.row) for pair in pairs]
+            [answers["candidate"].length(pair.row) - answers["baseline"].length(pair.row) for pair in pairs],
+            dtype=np.float64,
         )
-        controlled = length_controlled_win_rate(values, longer.astype(np.float64), cases=labels)
-        correlation = length_correlation(per_case, np.bincount(at, weights=longer) / counts)
+        controlled = length_controlled_win_rate(values, longer, cases=labels)
+        correlation = length_correlation(per_case, _averaged(labels, longer))
         answered = answers["baseline"].answered & answers["candidate"].answered
         without = len(answered - {row.id for row in rows})
     rate = _rate(per_case, use.seed)
@@ -246,10 +242,19 @@ def _pairs(rows: Sequence[RecordedVerdict]) -> list[_Pair]:
     return found
 
 
+def _averaged(labels: Sequence[str], values: Array) -> Array:
+    """The mean of the values of each label, in order of first appearance."""
+    import numpy as np
+
+    code = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    at = np.array([code[label] for label in labels])
+    return np.asarray(np.bincount(at, weights=values) / np.bincount(at))
+
+
 # --- figures and sentences --------------------------------------------------------------------------------------------
 
 
-def _rate(per_case: Any, seed: int) -> CaseWinRate:
+def _rate(per_case: Array, seed: int) -> CaseWinRate:
     import numpy as np
 
     from evalharness.stats.judging import share, verdicts_of

@@ -15,6 +15,7 @@ from evalharness.engine.collect import Collecting
 from evalharness.engine.judging import Item, Judging, first_orders
 from evalharness.judging.combine import combine_pair
 from evalharness.plugins import Registry
+from evalharness.spec.judges import RECORDED
 
 LABELLED: Final = "calibration"
 """What the labelled items are called where cases have a golden set: in recorded verdicts, and in the store."""
@@ -57,7 +58,7 @@ def judge_labels(
         for label in labels
     )
     pairwise = judge.mode == "pairwise"
-    drawn = judge.orders == "random" and judge.provider != "replay"
+    drawn = judge.orders == "random" and judge.provider != RECORDED
     items = [
         Item(case=case, repeat=0, role="pair" if pairwise else "candidate", texts=label.answers)
         for case, label in zip(cases, labels, strict=True)
