@@ -55,12 +55,12 @@ def resampled_counts(
         )
 
 
-def draws_for(*tails: float) -> int:
-    """Resamples that carry quantiles with these tails, each in (0, 0.5]: 10 beyond each, 2,000 to 40,000 in all.
+def draws_for(*tails: float, most: int = MAX_DRAWS) -> int:
+    """Resamples that carry quantiles with these tails, each in (0, 0.5]: 10 beyond each, 2,000 to `most` in all.
 
-    A tail too small for 40,000 asks for none: its quantile is not read (see `carried`).
+    A tail too small for `most` asks for none: its quantile is not read (see `carried`).
     """
-    wanted = [math.ceil(DRAWS_BEYOND / tail) for tail in tails if carried(tail, MAX_DRAWS)]
+    wanted = [math.ceil(DRAWS_BEYOND / tail) for tail in tails if carried(tail, most)]
     return max([DRAWS, *wanted])
 
 

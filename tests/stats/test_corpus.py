@@ -239,7 +239,7 @@ def test_a_million_cases_get_the_bound_of_a_normal_ratio() -> None:
 
 def test_a_small_alpha_and_a_high_level_take_the_normal_bound_and_no_pass() -> None:
     before, after, _ = labels(400, 3)
-    for alpha, level, carried in ((0.05, 0.95, True), (0.005, 0.99, True), (1e-6, 1 - 1e-6, False)):
+    for alpha, level, carried in ((0.05, 0.95, True), (0.001, 0.998, True), (1e-6, 1 - 1e-6, False)):
         got = paired_corpus(
             before,
             after,
