@@ -92,18 +92,20 @@ def _of_recording(path: Path, keys: Sequence[Key], use: Settings) -> Answers:
 
     async def read() -> Answers:
         await provider.open()
-        found: dict[Key, str] = {}
-        for key in keys:
-            golden_set, case_id, repeat = key
-            if golden_set is None:
-                texts = await any_set(case_id, repeat)
-                text = texts[0] if len(texts) == 1 else None
-            else:
-                text = await one(golden_set, case_id, repeat)
-            if text is not None:
-                found[key] = text
-        answered = frozenset([case_id for case_id in sorted(provider.ids()) if await any_set(case_id, 0)])
-        await provider.close()
-        return Answers(texts=found, answered=answered)
+        try:
+            found: dict[Key, str] = {}
+            for key in keys:
+                golden_set, case_id, repeat = key
+                if golden_set is None:
+                    texts = await any_set(case_id, repeat)
+                    text = texts[0] if len(texts) == 1 else None
+                else:
+                    text = await one(golden_set, case_id, repeat)
+                if text is not None:
+                    found[key] = text
+            answered = frozenset([name for name in sorted(provider.ids()) if await any_set(name, 0)])
+            return Answers(texts=found, answered=answered)
+        finally:
+            await provider.close()
 
     return run_sync(read())

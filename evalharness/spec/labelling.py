@@ -199,8 +199,8 @@ def _csv_rows(path: Path, shown: str) -> Iterator[tuple[int, dict[str, Any] | Ba
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=";" if ";" in head and "," not in head else ","
     )
-    csv.field_size_limit(_LIMIT)
     names: list[str] = []
+    before = csv.field_size_limit(_LIMIT)  # the whole process has one
     try:
         for cells in reader:
             if not names:
@@ -215,6 +215,8 @@ def _csv_rows(path: Path, shown: str) -> Iterator[tuple[int, dict[str, Any] | Ba
                 yield reader.line_num, _csv_row(names, cells)
     except csv.Error as error:
         yield reader.line_num, BadLine(f"is not CSV: {error}")
+    finally:
+        csv.field_size_limit(before)
 
 
 def _csv_row(names: Sequence[str], cells: Sequence[str]) -> dict[str, Any] | BadLine:
