@@ -6,9 +6,14 @@ Methodology 2013, 13:91).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import special
+
+Counts: TypeAlias = NDArray[np.float64]
+"""Whole numbers, many at once."""
 
 MIDP_MCNEMAR: Final = "mid-p McNemar"
 """Name of the mid-p test in an estimate; power analysis reads it to know that counts of changes decide."""
@@ -40,3 +45,18 @@ def midp_mcnemar(regressed: int, fixed: int) -> float:
     if changed == 0:
         return 1.0
     return max((_upper_tail(regressed, changed) + _upper_tail(regressed + 1, changed)) / 2, SMALLEST_P)
+
+
+def midp_mcnemar_counts(regressed: Counts, fixed: Counts) -> Counts:
+    """`midp_mcnemar` of many counts at once: arrays of one shape in, p-values in (0, 1] out."""
+    changed = regressed + fixed
+    p = (upper_tails(regressed, changed, 0.5) + upper_tails(regressed + 1, changed, 0.5)) / 2
+    return np.where(changed == 0, 1.0, np.maximum(p, SMALLEST_P))
+
+
+def upper_tails(k: Counts, trials: Counts, chance: float) -> Counts:
+    """P(X >= k) for X ~ Binomial(trials, chance), element by element."""
+    inside = (k > 0) & (k <= trials)
+    safe_k, safe_trials = np.where(inside, k, 1.0), np.where(inside, trials, 1.0)
+    tail = special.betainc(safe_k, safe_trials - safe_k + 1, chance)
+    return np.where(k <= 0, 1.0, np.where(inside, tail, 0.0))

@@ -20,8 +20,9 @@ from scipy import special
 
 from evalharness.stats._inputs import MIN_CHANGED, MIN_CLUSTERS, checked_alpha
 from evalharness.stats.margins import drop_of
-from evalharness.stats.mcnemar import SMALLEST_P
+from evalharness.stats.mcnemar import Counts, midp_mcnemar_counts, upper_tails
 from evalharness.stats.student import normal_quantile, t_quantile
+from evalharness.stats.tango import tango_z_counts
 
 _REACH: Final = 9.0
 """Counts further than this many standard deviations from their mean are left out; P(|Z| > 9) is 2e-19."""
@@ -29,8 +30,6 @@ _MOST_CASES: Final = 10**8
 """No suite has more; where even that many would not do, no number is named."""
 _STEPS: Final = 40
 """Halvings of an interval; the rest of [0, 1] is below 1e-12."""
-
-Counts = NDArray[np.float64]
 
 
 class Chances(NamedTuple):
@@ -166,35 +165,6 @@ class Spread:
         return float(special.bdtrc(MIN_CHANGED - 1, n, self.changing)) if n >= MIN_CHANGED else 0.0
 
 
-def midp_mcnemar_counts(regressed: Counts, fixed: Counts) -> Counts:
-    """`mcnemar.midp_mcnemar` of many counts at once: arrays of one shape in, p-values in (0, 1] out."""
-    changed = regressed + fixed
-    p = (_at_least(regressed, changed, 0.5) + _at_least(regressed + 1, changed, 0.5)) / 2
-    return np.where(changed == 0, 1.0, np.maximum(p, SMALLEST_P))
-
-
-def tango_z_counts(regressed: Counts, fixed: Counts, n: int, difference: float) -> Counts:
-    """`tango.tango_z` of many counts at once, for one `difference` in [-1, 1]: arrays of one shape in and out."""
-    excess = fixed - regressed - n * difference
-    a = 2.0 * n
-    b = -(regressed + fixed) + (2.0 * n - fixed + regressed) * difference
-    c = -regressed * difference * (1.0 - difference)
-    root = np.sqrt(np.maximum(b * b - 4.0 * a * c, 0.0))
-    safe = np.where(root + b > 0, root + b, 1.0)
-    q = np.where(b <= 0, (root - b) / (2.0 * a), -2.0 * c / safe)
-    variance = n * (2.0 * q + difference * (1.0 - difference))
-    finite = excess / np.sqrt(np.where(variance > 0, variance, 1.0))
-    return np.where(excess == 0, 0.0, np.where(variance > 0, finite, np.copysign(np.inf, excess)))
-
-
-def _at_least(k: Counts, trials: Counts, chance: float) -> Counts:
-    """P(X >= k) for X ~ Binomial(trials, chance), element by element."""
-    inside = (k > 0) & (k <= trials)
-    safe_k, safe_trials = np.where(inside, k, 1.0), np.where(inside, trials, 1.0)
-    tail = special.betainc(safe_k, safe_trials - safe_k + 1, chance)
-    return np.where(k <= 0, 1.0, np.where(inside, tail, 0.0))
-
-
 @dataclass(frozen=True, slots=True)
 class _Discordants:
     """How many cases change: counts `k`, their probabilities, and the chance that a changed case regressed."""
@@ -205,7 +175,7 @@ class _Discordants:
 
     def chance(self, from_regressed: Counts) -> float:
         """P(regressed >= the threshold that each k has)."""
-        return float(self.weights @ _at_least(from_regressed, self.k, self.regressing))
+        return float(self.weights @ upper_tails(from_regressed, self.k, self.regressing))
 
 
 def _discordants(n: int, churn: float, drop: float) -> _Discordants:

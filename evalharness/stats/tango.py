@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from evalharness.stats.mcnemar import Counts
 from evalharness.stats.student import normal_quantile
 
 
@@ -43,6 +46,20 @@ def tango_z(regressed: int, fixed: int, n: int, difference: float) -> float:
     if variance <= 0.0:
         return math.copysign(math.inf, excess)
     return excess / math.sqrt(variance)
+
+
+def tango_z_counts(regressed: Counts, fixed: Counts, n: int, difference: float) -> Counts:
+    """`tango_z` of many counts at once, for one `difference` in [-1, 1]: arrays of one shape in and out."""
+    excess = fixed - regressed - n * difference
+    a = 2.0 * n
+    b = -(regressed + fixed) + (2.0 * n - fixed + regressed) * difference
+    c = -regressed * difference * (1.0 - difference)
+    root = np.sqrt(np.maximum(b * b - 4.0 * a * c, 0.0))
+    safe = np.where(root + b > 0, root + b, 1.0)
+    q = np.where(b <= 0, (root - b) / (2.0 * a), -2.0 * c / safe)
+    variance = n * (2.0 * q + difference * (1.0 - difference))
+    finite = excess / np.sqrt(np.where(variance > 0, variance, 1.0))
+    return np.where(excess == 0, 0.0, np.where(variance > 0, finite, np.copysign(np.inf, excess)))
 
 
 def tango_lower(regressed: int, fixed: int, n: int, confidence: float) -> float:

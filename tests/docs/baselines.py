@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from evalharness.stats.planning import midp_mcnemar_counts
+from evalharness.stats.mcnemar import midp_mcnemar_counts
 
 CASES, FLAKY, STEADY, CHANGES, SEQUENCES, SEED = 1000, 200, 700, 40, 2_000, 20260101
 ALPHA, MARGIN, CREEP = 0.05, 0.02, 5

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from evalharness.stats.planning import midp_mcnemar_counts, tango_z_counts
+from evalharness.stats.mcnemar import midp_mcnemar_counts
 from evalharness.stats.sequential import nominal_levels
+from evalharness.stats.tango import tango_z_counts
 
 ALPHA, MARGIN, RIGHT, LOOKS, REPEATS, SEED = 0.05, 0.02, 0.80, 10, 20_000, 20260101
 CELLS = ((500, 0.05), (500, 0.10), (1000, 0.05), (1000, 0.10), (1000, 0.20), (2000, 0.10))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalharness.stats.mcnemar import midp_mcnemar
-from evalharness.stats.planning import Chances, Churn, Spread, midp_mcnemar_counts, tango_z_counts
-from evalharness.stats.tango import tango_lower, tango_z
+from evalharness.stats.mcnemar import midp_mcnemar, midp_mcnemar_counts
+from evalharness.stats.planning import Chances, Churn, Spread
+from evalharness.stats.tango import tango_lower, tango_z, tango_z_counts
 
 MARGIN = 0.02
 
