@@ -16,7 +16,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "score": ("score:command", "Score a stored run again, without a call."),
     "report": ("report:command", "Render the reports of an earlier comparison again."),
     "golden": ("golden:command", "Check and lock golden sets."),
-    "judge": ("judge:command", "Say how far judges and people agree."),
+    "judge": ("judge:command", "Draw answers to label, calibrate judges, read verdicts."),
     "schema": ("schema:command", "Print the JSON Schema of a file kind, for editors."),
     "plugins": ("plugins:command", "List every scorer and provider that is installed."),
 }

@@ -12,7 +12,7 @@ from evalharness.cli.options import common, emit, guarded_stdout, json_option, r
 
 @click.group("judge")
 def command() -> None:
-    """Judges and human raters: how far they agree, and what their verdicts say."""
+    """Judges and the people they are held against: labels, calibration, agreement, verdicts."""
 
 
 @command.command("agreement", short_help="How far raters agree, with intervals.")
