@@ -13,6 +13,7 @@ from evalharness.core.cases import Case
 from evalharness.core.comparisons import CaseChange, CriticalFailure
 from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
+from evalharness.core.scores import Scored
 from evalharness.core.suites import Suite
 
 
@@ -62,14 +63,16 @@ def case_changes(
                 was, now = sign * before >= sign * 0.5, sign * after >= sign * 0.5
                 moves.regressed |= was and not now
                 moves.fixed |= now and not was
+                if was is not now and moves.flipped is None:
+                    moves.flipped = metric_id, sign, was
     order = {key: place for place, key in enumerate(keys)}
     changes = [
         CaseChange(
             key=keys[key],
             golden_set=key[0],
             case=moves.case,
-            before=_shown(baseline, key),
-            after=_shown(candidate, key),
+            before=_shown(baseline, key, moves, after=False),
+            after=_shown(candidate, key, moves, after=True),
             deltas=moves.deltas,
             values_before=moves.before,
             values_after=moves.after,
@@ -90,11 +93,20 @@ class _Moves:
         self.after: dict[str, float | None] = {}
         self.regressed = False
         self.fixed = False
+        self.flipped: tuple[str, float, bool] | None = None  # metric, its sign, whether it passed before
 
 
-def _shown(run: Run, key: tuple[str, str]) -> Response | Failure:
-    """The answer a report shows for a case: its first repeat."""
-    return run.attempts[key[0]][key[1], 0].outcome
+def _shown(run: Run, key: tuple[str, str], moves: _Moves, *, after: bool) -> Response | Failure:
+    """The answer a report shows for a case: the first that did what most of its repeats did, where the case flipped."""
+    attempts = run.attempts[key[0]]
+    if moves.flipped is not None:
+        metric_id, sign, passed = moves.flipped
+        for repeat in range(run.repeats):
+            score = run.scores[metric_id].get((key[1], repeat))
+            good = isinstance(score, Scored) and sign * score.value >= sign * 0.5
+            if good == (passed != after):
+                return attempts[key[1], repeat].outcome
+    return attempts[key[1], 0].outcome
 
 
 def critical_failures(

@@ -86,7 +86,7 @@ class MetricRow:
     def title(self) -> str:
         """The label with the unit where numbers do not carry it: "answers/length (characters)"."""
         word = WIN_RATE if self.preference else self.unit_word
-        return f"{self.label} ({word})" if word else self.label
+        return f"{self.label} ({word})" if word and not self.id.endswith(f"/{word}") else self.label
 
     @property
     def preference(self) -> bool:

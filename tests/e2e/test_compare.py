@@ -287,3 +287,18 @@ def test_a_baseline_that_cannot_fall_is_said(project: Project) -> None:
     assert any("no drop could ever be seen" in w for w in found["warnings"])
     project.binary(200, 0, 0)
     assert not any("no drop could ever be seen" in w for w in project.compare()[1]["warnings"])
+
+
+def test_a_flipped_case_is_shown_by_an_answer_that_did_what_most_did(project: Project) -> None:
+    project.binary(150, 0, 0)
+    answers = ("unsure", "t3", "t3", "t3")  # most of the baseline's repeats are right, its first is not
+    rows = [
+        {"id": f"q{i}", "repeat": repeat, "output": answers[repeat] if i == 3 else f"t{i}"}
+        for i in range(150)
+        for repeat in range(4)
+    ]
+    project.candidate("base", rows)
+    project.candidate("cand", [{"id": f"q{i}", "output": "wrong" if i == 3 else f"t{i}"} for i in range(150)])
+    project.compare()
+    summary = (project.root / "out" / "summary.md").read_text(encoding="utf-8")
+    assert "was `t3`, now `wrong`" in summary
