@@ -186,4 +186,5 @@ def _corrected(sample: Sample, labels: str) -> Estimated:
         f"corrected by {found.n_labels} labels of {labels} (PPI++): weight {found.weight:.2f}, squared correlation "
         f"with the labels {found.correlation2:.2f}, as precise as {found.n_labels * max(found.gain, 1.0):.0f} labels"
     )
-    return Estimated(found.estimate, note=note)
+    test = f"{found.estimate.test}, {found.n_labels} labels"
+    return Estimated(replace(found.estimate, test=test), note=note)
