@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from evalharness._canon import digest
 from evalharness.core.judges import Mode, SideName
-from evalharness.errors import SpecError
+from evalharness.errors import Problem, SpecError
 from evalharness.spec.judge_lines import LABELS, TEXTS
 from evalharness.spec.lines import BadLine, capped, checked_lines, json_lines
 from evalharness.spec.reader import MAX_BYTES, read_text
@@ -39,6 +39,7 @@ _SIGNS: Final = {
     0x7F: 0x2421,
     **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD),
 }
+_LINE_ENDS: Final = re.compile("\r\n?")
 _COLUMNS: Final = ("contexts", "target", "label", "labeller", "note")
 _LIMIT: Final = 10_000_000
 """Characters of one cell."""
@@ -91,23 +92,26 @@ def sheet(items: Sequence[ToLabel], mode: Mode, form: Format, title: str) -> str
 
 
 def _row(item: ToLabel, mode: Mode) -> dict[str, Any]:
+    """One item, its texts as every format keeps them: labels from a spreadsheet and from the page can be joined."""
     row: dict[str, Any] = {
         "id": item.id,
-        "input": item.input,
-        **dict(zip(TEXTS[mode], item.answers, strict=True)),
+        "input": _kept(item.input),
+        **dict(zip(TEXTS[mode], map(_kept, item.answers), strict=True)),
     }
     if item.contexts:
-        row["contexts"] = list(item.contexts)
+        row["contexts"] = list(map(_kept, item.contexts))
     if item.target is not None:
-        row["target"] = item.target
+        row["target"] = _kept(item.target)
     return row | ({"note": item.note} if item.note else {})
 
 
-def _csv(rows: Iterable[Mapping[str, Any]], mode: Mode) -> str:
-    """Comma-separated, every cell quoted, contexts as a JSON list; with the mark by which spreadsheets know UTF-8.
+def _kept(text: str) -> str:
+    """Line ends as LF; control characters and lone surrogates, which no spreadsheet keeps, as signs."""
+    return _LINE_ENDS.sub("\n", text).translate(_SIGNS)
 
-    Control characters and lone surrogates, which no spreadsheet keeps, stand as signs.
-    """
+
+def _csv(rows: Iterable[Mapping[str, Any]], mode: Mode) -> str:
+    """Comma-separated, every cell quoted, contexts as a JSON list; with the mark by which spreadsheets know UTF-8."""
     names = ("id", "input", *TEXTS[mode], *_COLUMNS)
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
@@ -116,7 +120,7 @@ def _csv(rows: Iterable[Mapping[str, Any]], mode: Mode) -> str:
         cells = dict(row)
         if "contexts" in cells:
             cells["contexts"] = json.dumps(cells["contexts"], ensure_ascii=False)
-        writer.writerow([_defused(str(cells.get(name, "")).translate(_SIGNS)) for name in names])
+        writer.writerow([_defused(str(cells.get(name, ""))) for name in names])
     return "\ufeff" + out.getvalue()
 
 
@@ -175,6 +179,9 @@ def filled_lines(path: Path, shown: str) -> tuple[list[dict[str, Any]], int]:
     Raises:
         SpecError: it cannot be read, or is no such sheet; every problem at once, the first 50 in words.
     """
+    if path.suffix.lower() in (".html", ".htm"):
+        hint = "open it in a browser, label, save, and give the JSONL that it saves"
+        raise SpecError([Problem("this is the page to label in and holds no labels", shown, hint=hint)])
     lines = _csv_rows(path, shown) if path.suffix.lower() == ".csv" else json_lines(path)
     rows, problems = checked_lines(lines, shown, _filled)
     if problems:
