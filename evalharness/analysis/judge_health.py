@@ -6,8 +6,9 @@ come from the verdicts alone, on the very answers that were compared.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -42,6 +43,7 @@ from evalharness.stats.ratings import Ratings
 EXAMPLES: Final = 5
 """Cases named for each flag."""
 _ONE_ANSWER: Final = NotMeasured("the judge sees one answer at a time")
+_MARKS: Final = re.compile(r"^ {0,3}(?:#{1,6} |[-*+] |\d{1,3}[.)] |\||```)|\*\*(?=\S)", re.MULTILINE)
 _WORDS: Final = {1: "candidate", 0: "tie", -1: "baseline"}
 
 _SIDES: Final[tuple[SideName, SideName]] = ("baseline", "candidate")
@@ -99,7 +101,8 @@ def _health(
         tied=outcome[0.0],
         lost=outcome[-1.0],
         flips=_flips(judgments) if pairs else _ONE_ANSWER,
-        length_correlation=_length(texts, pairs),
+        length_correlation=_correlation(texts, pairs, len),
+        style_correlation=_correlation(texts, pairs, formatting),
         win_rate=win_rate,
         length_controlled=controlled,
         criteria=tuple(_criteria(judge, judgments)) if judge.mode == "pointwise" else (),
@@ -156,7 +159,7 @@ def _flips(judgments: Iterable[Judgment]) -> Flips | NotMeasured:
     )
 
 
-# --- length -----------------------------------------------------------------------------------------------------------
+# --- length and style -------------------------------------------------------------------------------------------------
 
 
 def _win_rates(texts: Iterable[_Judged]) -> tuple[Figure, Figure]:
@@ -179,20 +182,28 @@ def _win_rates(texts: Iterable[_Judged]) -> tuple[Figure, Figure]:
     return share(preferences, cases=cases), controlled
 
 
-def _length(texts: Iterable[_Judged], pairs: bool) -> Figure:
-    """Over cases: what a judge of single answers says of both sides makes a preference of (1 + difference)/2."""
+def formatting(text: str) -> float:
+    """Markdown marks a thousand characters: headings, list items, table rows, code fences, bold marks."""
+    return 1000 * len(_MARKS.findall(text)) / len(text) if text else 0.0
+
+
+def _correlation(texts: Iterable[_Judged], pairs: bool, size: Callable[[str], float]) -> Figure:
+    """Of the preference with how much more of `size` the candidate's answer has, over cases.
+
+    What a judge of single answers says of both sides makes a preference of (1 + difference)/2.
+    """
     by_case: dict[str, tuple[list[float], list[float]]] = {}
-    sides: dict[str, dict[SideName, list[tuple[float, int]]]] = {}
+    sides: dict[str, dict[SideName, list[tuple[float, float]]]] = {}
     for t in texts:
         if t.judgment.value is None or t.judgment.source == "identical":
             continue
         if t.baseline is not None and t.candidate is not None:
-            preferences, longer = by_case.setdefault(t.case, ([], []))
+            preferences, more = by_case.setdefault(t.case, ([], []))
             preferences.append(t.judgment.value)
-            longer.append(len(t.candidate) - len(t.baseline))
+            more.append(size(t.candidate) - size(t.baseline))
         for name, text in zip(_SIDES, (t.baseline, t.candidate), strict=True):
             if text is not None and not pairs:
-                sides.setdefault(t.case, {}).setdefault(name, []).append((t.judgment.value, len(text)))
+                sides.setdefault(t.case, {}).setdefault(name, []).append((t.judgment.value, size(text)))
     for case, both in sides.items():
         if len(both) == 2:
             (v0, n0), (v1, n1) = (np.mean(both[name], axis=0) for name in _SIDES)

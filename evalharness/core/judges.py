@@ -260,6 +260,7 @@ class Health:
         flips: from pairs asked in both orders.
         length_correlation: Spearman's, over cases, of how much longer the candidate's answer is (characters) and the
             preference for it; of one answer at a time, the difference of both values stands for the preference.
+        style_correlation: the same with how much more formatted it is (Markdown marks a thousand characters).
         win_rate, length_controlled: of all pairs with a verdict, equal answers included as ties; as it is, and as it
             would be at equal length.
         criteria: of a judge by criteria, else empty.
@@ -283,6 +284,7 @@ class Health:
     lost: int
     flips: Flips | NotMeasured
     length_correlation: Figure
+    style_correlation: Figure
     win_rate: Figure
     length_controlled: Figure
     criteria: tuple[CriterionShares, ...]

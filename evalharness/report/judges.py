@@ -173,6 +173,7 @@ def _rows(one: JudgedEval) -> Iterator[HealthRow]:
         return
     if one.judge.mode == "pairwise":
         yield _equal_length_row(health)
+    yield _style_row(health)
     yield _reply_row(health)
     if len(one.judge.panel) > 1:
         yield _panel_row(health.panel_agreement)
@@ -280,6 +281,16 @@ def _length_row(calibration: Calibration | None, health: Health | None) -> Healt
         mood=_mood(mood),
         says=says,
         as_share=False,
+    )
+
+
+def _style_row(health: Health) -> HealthRow:
+    found = health.style_correlation
+    says, mood = "", ""
+    if isinstance(found, Measured) and (found.low > 0 or found.high < 0):
+        mood, says = "look", f"{'more' if found.value > 0 else 'less'} formatted answers are preferred"
+    return _row(
+        "Formatting and preference (r)", found, wanted="near 0", mood=_mood(mood), says=says, as_share=False
     )
 
 

@@ -61,6 +61,7 @@ def _health(health: Health) -> dict[str, Any]:
         "lost": health.lost,
         "flips": _flips(health.flips),
         "length_correlation": _figure(health.length_correlation),
+        "style_correlation": _figure(health.style_correlation),
         "win_rate": _figure(health.win_rate),
         "length_controlled": _figure(health.length_controlled),
         "criteria": [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evalharness.analysis.families import families_of
-from evalharness.analysis.judge_health import with_health
+from evalharness.analysis.judge_health import formatting, with_health
 from evalharness.core.attempts import Attempt, Failure, Response
 from evalharness.core.cases import Card, Case, GoldenSet
 from evalharness.core.comparisons import Comparison, Side
@@ -205,6 +205,23 @@ def test_a_judge_that_likes_length_is_seen_and_corrected() -> None:
     assert found.win_rate.value == pytest.approx(0.75)
     assert found.length_controlled.value < found.win_rate.value - 0.1
     assert found.length_controlled.n == 200
+
+
+def test_a_judge_that_likes_lists_is_seen_where_lengths_are_alike() -> None:
+    plain, listed = (
+        "one two three four five six " * 4,
+        "# Steps\n- one two\n- three **four**\n1. five six\n" * 3,
+    )
+    texts, judgments = {}, []
+    for i in range(60):
+        marked = i % 3 != 0
+        texts[f"c{i}"] = (plain + "x" * (i % 7), (listed if marked else plain) + "x" * (i % 5))
+        judgments.append(pair(f"c{i}", float(marked), float(marked)))
+    found = health(judge(), judgments, texts)
+    assert isinstance(found.style_correlation, Measured) and found.style_correlation.low > 0.5
+    assert formatting(plain) == formatting("") == 0.0
+    assert formatting("a - b * c 2. d | e ` f") == 0.0, "marks count where they format a line"
+    assert formatting("- a\n") > 0
 
 
 def test_equal_answers_count_in_the_win_rate_and_not_in_what_the_judge_does() -> None:

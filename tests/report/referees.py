@@ -95,6 +95,7 @@ def health(**changes: Any) -> Health:
         "lost": 27,
         "flips": flips(),
         "length_correlation": measured(0.41, 0.15),
+        "style_correlation": measured(0.05, 0.15),
         "win_rate": measured(0.512),
         "length_controlled": measured(0.447),
         "criteria": (),
@@ -203,6 +204,7 @@ def hostile(texts: tuple[str, ...], keys: Iterable[str], golden_set: str) -> tup
     odd = health(
         problem=everywhere,
         length_correlation=NotMeasured(everywhere),
+        style_correlation=NotMeasured(everywhere),
         length_controlled=NotMeasured(everywhere),
         criteria=shares,
         panel_agreement=NotMeasured(everywhere),
