@@ -86,7 +86,11 @@ GOOD = b'{"id":"a","input":"x","target":"y"}\n'
         ([b'{"id":"b","input":"x","human":{"v":NaN}}\n'], 1, "NaN is not JSON"),
         ([b'{"id":"b","input":"x","target":Infinity}\n'], 1, "Infinity is not JSON"),
         ([b'{"id":"b","input":"x","target":1e999}\n'], 1, "holds a number that is too large"),
-        ([b'{"id":"b","input":"x","target":' + b"9" * 5000 + b"}\n"], 1, "a whole number of thousands of digits"),
+        (
+            [b'{"id":"b","input":"x","target":' + b"9" * 5000 + b"}\n"],
+            1,
+            "a whole number of thousands of digits",
+        ),
         ([b'{"id":"b","input":"x","target":"\\ud800"}\n'], 1, "half a character"),
         ([b'{"id":"b","input":"x","human":' + b'{"a":' * 100_000 + b"}\n"], 1, "is nested too deeply"),
         ([b'{"id":"b","input":"x","input":"y"}\n'], 1, "the key 'input' stands twice"),

@@ -209,9 +209,7 @@ def collect(sheets: tuple[str, ...], out: str, as_json: bool) -> int:
 )
 @json_option
 @common
-def export(
-    report: Path, out: Path, held_out: tuple[str, ...], as_json: bool, allow: tuple[Path, ...]
-) -> int:
+def export(report: Path, out: Path, held_out: tuple[str, ...], as_json: bool, allow: tuple[Path, ...]) -> int:
     """Write pairs that a judge compared as {"prompt", "chosen", "rejected"} for preference training.
 
     REPORT is the folder `compare` wrote. Left out and counted: ties, verdicts that depend on the order, odd answers,
