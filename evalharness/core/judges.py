@@ -120,6 +120,8 @@ class Judge:
         panel: the members where several judges vote; they have this judge's mode. Empty: this judge alone.
         combine: how votes of a panel become one.
         max_chars: longer answers are cut, and the judge is told so.
+        flagged: what becomes of a candidate's answer that tries to steer a judge where the baseline's to the same case
+            does not: "refuse" leaves it unjudged, which counts against the candidate; "judge" has it judged.
         calibration: as measured, None where it never was.
     """
 
@@ -143,6 +145,7 @@ class Judge:
     panel: tuple[Judge, ...] = ()
     combine: Literal["majority", "mean"] = "majority"
     max_chars: int = 20_000
+    flagged: Literal["refuse", "judge"] = "refuse"
     labels: tuple[Label, ...] = ()
     calibration: Calibration | None = None
 

@@ -25,7 +25,7 @@ from evalharness.core.suites import EvalSpec, GatePolicy, Margin, Suite
 from evalharness.engine.collect import Collecting, collect
 from evalharness.errors import Problem, ProviderError, SpecError
 from evalharness.judging.combine import combine_answer, combine_pair, identical_pair, unjudged
-from evalharness.judging.detect import SHARED, flags_of, shared_texts
+from evalharness.judging.detect import SHARED, STEERING, flags_of, shared_texts
 from evalharness.judging.prompts import again, render, same_answer
 from evalharness.judging.replies import read_reply, reply_schema, weighted
 from evalharness.judging.standing import standing
@@ -34,6 +34,7 @@ from evalharness.spec.judges import RECORDED
 from evalharness.spec.lines import capped
 from evalharness.spec.verdicts import RecordedVerdict, read_verdicts, text_digest
 
+_NONE: Final[Mapping[int, str]] = {}
 VERSION: Final = "1"
 """Bumped when prompts or parsing change what a judge is asked or how its reply is read."""
 _NOTHING: Final[Mapping[str, Any]] = {}
@@ -94,16 +95,23 @@ class Judging:
     def _eval(
         self, item: EvalSpec, judge: Judge, wanted: frozenset[str] | None, baseline: Run, candidate: Run
     ) -> JudgedEval:
-        return self.hear(item, judge, list(judged_items(item, judge, wanted, baseline, candidate)))
+        items = list(judged_items(item, judge, wanted, baseline, candidate))
+        # A recording is of verdicts that were given; whatever steered them, nothing is asked now.
+        refuses = judge.flagged == "refuse" and judge.provider != RECORDED
+        return self.hear(item, judge, items, refused=_steering(items) if refuses else {})
 
-    def hear(self, item: EvalSpec, judge: Judge, items: Sequence[Item]) -> JudgedEval:
+    def hear(
+        self, item: EvalSpec, judge: Judge, items: Sequence[Item], *, refused: Mapping[int, str] = _NONE
+    ) -> JudgedEval:
         """Every judgment of `items`, in their order.
+
+        `refused`: of items that are not to be judged, by their `id()`, why.
 
         Raises:
             As `judge` does.
         """
         flags = _flags(items)
-        asked = [i for i in items if not is_settled(judge, i)]
+        asked = [i for i in items if not is_settled(judge, i) and id(i) not in refused]
         orders = orders_of(item.golden_set, judge)
         votes_of: dict[int, tuple[Vote, ...]] = {id(i): () for i in asked}
         once = False
@@ -115,7 +123,10 @@ class Judging:
             votes_of = {key: votes + found[key] for key, votes in votes_of.items()}
         combined = replace(judge, orders="random") if once and not judge.panel else judge
         judgments = tuple(
-            _judgment(item.golden_set.name, combined, i, votes_of.get(id(i)), flags[id(i)]) for i in items
+            _judgment(
+                item.golden_set.name, combined, i, votes_of.get(id(i)), flags[id(i)], refused.get(id(i))
+            )
+            for i in items
         )
         return heard(item.id, judge, judgments, self._facts.get(item.id, {}))
 
@@ -282,6 +293,28 @@ def _flags(items: Sequence[Item]) -> dict[int, tuple[str, ...]]:
     return found
 
 
+def _steering(items: Sequence[Item]) -> dict[int, str]:
+    """Items whose candidate answer tries to steer a judge where the baseline's to the same case does not, and how.
+
+    A judge's word on such an answer is worth nothing, whichever way it falls. Where the baseline's answers speak so
+    too, that is how answers to such a case look.
+    """
+    of_baseline: dict[str, set[str]] = {}
+    of_candidate: dict[int, set[str]] = {}
+    for item in items:
+        for place, text in enumerate(item.texts):
+            found = {flag for flag in flags_of(text) if flag in STEERING}
+            if item.role == "candidate" or place == 1:
+                of_candidate[id(item)] = found
+            else:
+                of_baseline.setdefault(item.case.id, set()).update(found)
+    return {
+        id(item): f"not judged: the answer holds {' and '.join(sorted(more))}, and the baseline's does not"
+        for item in items
+        if (more := of_candidate.get(id(item), set()) - of_baseline.get(item.case.id, set()))
+    }
+
+
 def _vote(prompt: Prompt, reply: Response | Failure) -> Vote:
     if isinstance(reply, Failure):
         return Vote(
@@ -301,7 +334,12 @@ def _vote(prompt: Prompt, reply: Response | Failure) -> Vote:
 
 
 def _judgment(
-    golden_set: str, judge: Judge, item: Item, votes: tuple[Vote, ...] | None, flags: tuple[str, ...]
+    golden_set: str,
+    judge: Judge,
+    item: Item,
+    votes: tuple[Vote, ...] | None,
+    flags: tuple[str, ...],
+    refused: str | None,
 ) -> Judgment:
     where: dict[str, Any] = {
         "golden_set": golden_set,
@@ -310,6 +348,8 @@ def _judgment(
         "role": item.role,
         "flags": flags,
     }
+    if refused is not None:
+        return unjudged(**where, problem=refused)
     if votes is None:
         return identical_pair(**where)
     if not votes:

@@ -22,6 +22,9 @@ MARKERS: Final = "markers of a chat template or a fence"
 HIDDEN: Final = "hidden characters"
 SHARED: Final = "the same text answers unrelated prompts"
 
+STEERING: Final = frozenset((INSTRUCTIONS, VERDICT, MARKERS))
+"""Flags of an answer that speaks to the judge instead of to the one who asked."""
+
 _MAX_SCANNED: Final = 200_000
 _SHORT: Final = 24
 """Characters below which a text is a label or a number rather than an answer in words."""

@@ -42,7 +42,7 @@ _TAKES: Final = {name: keys for name, keys in TAKES.items() if name != "python"}
     RECORDED: frozenset(("verdicts",))
 }
 _NEEDS: Final = {name: keys for name, keys in NEEDS.items() if name != "python"} | {RECORDED: ("verdicts",)}
-_PANEL_KEYS: Final = frozenset(("name", "mode", "panel", "combine", "calibration"))
+_PANEL_KEYS: Final = frozenset(("name", "mode", "panel", "combine", "flagged", "calibration"))
 _SEES: Final = frozenset(("input", "contexts", "target", "criteria", "rubric"))
 _MUST_SHOW: Final[Mapping[Mode, tuple[str, ...]]] = {**TEXTS, "claims": ("output", "contexts")}
 _FILLED: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
@@ -222,6 +222,7 @@ class _One(_Files):
             examples=examples,
             verdicts=str(verdicts) if verdicts is not None else None,
             max_chars=max_chars,
+            flagged=model.flagged or "refuse",
             labels=labels,
             calibration=calibration,
         )
@@ -317,7 +318,7 @@ class _Panel(_Files):
         document, model = self.document, self.model
         for key in document.data:
             if key not in _PANEL_KEYS:
-                hint = "a panel has name, mode, panel, combine and calibration"
+                hint = "a panel has name, mode, panel, combine, flagged and calibration"
                 document.add((key,), f"{key!r} belongs to the judges of a panel, not beside it", hint)
         elsewhere: list[Problem] = []
         members = tuple(self.members(registry, elsewhere))
@@ -345,6 +346,7 @@ class _Panel(_Files):
             panel=members,
             combine=combine,
             max_chars=min(member.max_chars for member in members),
+            flagged=model.flagged or "refuse",
             labels=labels,
             calibration=calibration,
         )

@@ -300,6 +300,11 @@ class JudgeFile(ProviderFields):
     max_chars: int | None = Field(
         default=None, ge=200, description="Longer answers are cut and the judge is told; default 20,000"
     )
+    flagged: Literal["refuse", "judge"] | None = Field(
+        default=None,
+        description="Candidate answers that try to steer a judge where the baseline's do not: left unjudged, which "
+        "counts against the candidate (default), or judged",
+    )
     verdicts: Line | None = Field(default=None, description="Recorded verdicts (JSONL), for provider: replay")
     panel: list[Line] | None = Field(
         default=None, min_length=2, description="Folders of the judges that vote, instead of a provider"
