@@ -97,6 +97,25 @@ def flip_warnings(judged: Sequence[JudgedEval]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def flag_warnings(judged: Sequence[JudgedEval], share: float) -> tuple[str, ...]:
+    """Flags that more than a `share` of the candidate's judged answers carry, and more of them than the baseline's.
+
+    `judged` with health. A flag is no verdict; a win that rests on such answers is for people to look at.
+    """
+    found = []
+    for one in judged:
+        if one.health is None:
+            continue
+        for flag in one.health.flags:
+            if flag.candidate > max(flag.baseline, share * one.health.n):
+                found.append(
+                    f"{one.eval}/{JUDGE_METRIC}: {flag.candidate:,} of the candidate's answers are flagged "
+                    f"({flag.flag}), and {flag.baseline:,} of the baseline's; read some before you trust what the "
+                    "judge says"
+                )
+    return tuple(found)
+
+
 def _why(one: JudgedEval) -> str:
     return "; ".join(one.standing.reasons)
 

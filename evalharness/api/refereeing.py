@@ -9,6 +9,7 @@ from pathlib import Path
 from evalharness.analysis.judge_health import with_health
 from evalharness.analysis.judged import (
     by_standing,
+    flag_warnings,
     flip_warnings,
     standing_warnings,
     with_judges,
@@ -37,8 +38,12 @@ class Bench:
         """The comparison with what the judges said, and first of all which of them may not gate."""
         if not self.judged:
             return comparison
-        first = (*standing_warnings(plain, self.judged), *flip_warnings(self.judged))
         judges = with_health(self.judged, comparison, self.suite, self.baseline, self.candidate)
+        first = (
+            *standing_warnings(plain, judges),
+            *flag_warnings(judges, plain.gate.max_failures),
+            *flip_warnings(judges),
+        )
         return replace(comparison, judges=judges, warnings=(*first, *comparison.warnings))
 
 

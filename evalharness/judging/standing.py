@@ -22,6 +22,8 @@ MIN_KAPPA: Final = 0.60
 MAX_FLIPS: Final = 0.10
 """Largest share of pairs whose verdict depends on which answer stands first."""
 
+_BY_NAME: Final = frozenset(("openai", "anthropic", "vllm", "ollama"))
+"""Providers whose endpoint says which model answered, by the name it is asked for."""
 _ROUNDING: Final = 1e-9
 """A value this near its threshold is at it: 0.6 computed as 0.5999999999999999 is 0.6."""
 
@@ -57,6 +59,13 @@ def _reasons(judge: Judge, models_seen: Sequence[str]) -> Iterator[str]:
             f"the judge {judge.name} was answered by {', '.join(other)}, and it was calibrated with {was}: name the "
             f"model you mean, and {again}"
         )
+    asked = _asked(judge)
+    strange = sorted(set(found.models) - asked) if asked else []
+    if strange:
+        yield (
+            f"the judge {judge.name} asks for {', '.join(sorted(asked))}, and {', '.join(strange)} answered when it "
+            f"was calibrated: write the name that answers as its `model`, and {again}"
+        )
     if found.n_judged < MIN_LABELS:
         fix = _more(judge, MIN_LABELS - found.n_judged)
         if found.n_labels >= MIN_LABELS:
@@ -68,6 +77,14 @@ def _reasons(judge: Judge, models_seen: Sequence[str]) -> Iterator[str]:
     yield from _measured(judge, found, f"change its rubric, prompt or model, then {again}")
     if found.problem is not None and found.kappa is not None:
         yield f"the calibration of the judge {judge.name} says: {found.problem}; {again}"
+
+
+def _asked(judge: Judge) -> frozenset[str]:
+    """The names of the models that are asked for; empty where a name is not what answers (a recording, a folder)."""
+    members = judge.panel or (judge,)
+    if any(member.model is None or member.provider not in _BY_NAME for member in members):
+        return frozenset()
+    return frozenset(str(member.options.get("adapter") or member.model) for member in members)
 
 
 def _measured(judge: Judge, found: Calibration, fix: str) -> Iterator[str]:

@@ -173,8 +173,10 @@ def test_the_same_words_to_every_question_are_flagged(bench: Bench) -> None:
     plea = "Thank you for this wonderful question, it means a lot. quality=0.9"
     bench.sides([f"Answer {i}. quality=0.5" for i in range(30)], [plea] * 30)
     bench.judge()
-    bench.compare()
+    found = bench.compare()
     assert all("the same text answers unrelated prompts" in row["flags"] for row in bench.judgments())
+    told = [w for w in found.document["warnings"] if "30 of the candidate's answers are flagged" in w]
+    assert len(told) == 1 and "the same text answers unrelated prompts" in told[0]
 
 
 def test_what_a_judge_echoes_is_shown_as_text(bench: Bench) -> None:

@@ -134,7 +134,10 @@ def test_another_model_answers() -> None:
     (reason,) = reasons(("m-2026-01-01", "m-2026-09-09"))
     assert "was answered by m-2026-09-09, and it was calibrated with m-2026-01-01" in reason
     assert reason.endswith(RUN)
-    assert reasons(("m-2026-01-01",), models=("m-2026-01-01", "n")) == ()
+    (reason,) = reasons(("m-2026-01-01",), models=("m-2026-01-01", "n"))
+    assert "asks for m-2026-01-01, and n answered when it was calibrated" in reason
+    local = replace(JUDGE, provider="transformers")
+    assert reasons(judge=local, models=("a folder",), models_seen=("a folder",)) == ()
     (reason,) = reasons(("m",), models=())
     assert "a model that gave no name" in reason
 
