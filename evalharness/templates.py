@@ -2,7 +2,8 @@
 
 Only an author's template is ever compiled. What it is filled with goes in as variables, so `{{ … }}` inside a value
 stays text. A template reaches no private attribute and no other file, changes no value and draws no random number.
-Powers and long repetitions are refused; loops are not counted, so a template can still run for long.
+Powers and long repetitions are refused, and a text is given up where it grows beyond any prompt. A loop that writes
+nothing is not counted, so a template can still run for long.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 _MAX_PRODUCT: Final = 1_000_000
+_MAX_CHARS: Final = 50_000_000
+_MAX_PIECES: Final = 5_000_000
 
 
 class TemplateProblem(ValueError):
@@ -32,7 +35,7 @@ def fill(text: str, variables: Mapping[str, Any]) -> str:
 
     try:
         compiled = _compiled(text)
-        return compiled if isinstance(compiled, str) else compiled.render(variables)
+        return compiled if isinstance(compiled, str) else _bounded(compiled, variables)
     except (
         TemplateError,
         TypeError,
@@ -43,6 +46,22 @@ def fill(text: str, variables: Mapping[str, Any]) -> str:
         RecursionError,
     ) as error:
         raise TemplateProblem(str(error)) from error
+
+
+def _bounded(template: Template, variables: Mapping[str, Any]) -> str:
+    """The filled template, given up where nested loops would fill the memory.
+
+    Raises:
+        ValueError: the text is longer than any prompt could be.
+    """
+    pieces: list[str] = []
+    size = 0
+    for piece in template.generate(variables):
+        pieces.append(piece)
+        size += len(piece)
+        if size > _MAX_CHARS or len(pieces) > _MAX_PIECES:
+            raise ValueError(f"the text grows beyond {_MAX_CHARS:,} characters; is a loop too long?")
+    return "".join(pieces)
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from evalharness.core.candidates import Prompt
 from evalharness.core.cases import Case, Message
 from evalharness.errors import SpecError
 from evalharness.spec.prompts import VARIABLES, render_messages, template_problems
+from evalharness.templates import TemplateProblem, fill
 
 CASE = Case(
     id="a",
@@ -121,3 +122,12 @@ def test_rendering_costs_microseconds() -> None:
     for _ in range(5000):
         render_messages(prompt, CASE, "T")
     assert (time.process_time() - start) / 5000 < 100e-6  # about 15 µs on an idle core
+
+
+def test_a_loop_that_would_fill_the_memory_is_given_up() -> None:
+    endless = (
+        "{% for i in range(99999) %}{% for j in range(99999) %}xxxxxxxxxxxxxxxxxxxx{% endfor %}{% endfor %}"
+    )
+    with pytest.raises(TemplateProblem, match="grows beyond"):
+        fill(endless, {})
+    assert fill("{% for i in range(3) %}{{ i }},{% endfor %}", {}) == "0,1,2,"
