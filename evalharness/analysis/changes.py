@@ -119,7 +119,7 @@ def critical_failures(
     """
     failures: list[CriticalFailure] = []
     for metric_id, item, _ in suite.metrics:
-        if not _guards(suite, scorers, metric_id):
+        if not guards(suite, scorers, metric_id):
             continue
         paired = pairs[metric_id]
         sign = 1.0 if scorers[metric_id].metric.direction == "higher" else -1.0
@@ -151,7 +151,7 @@ def unanswered_critical(
     """Critical cases without a baseline answer: whether the candidate broke them cannot be known, so it is said."""
     found: dict[str, None] = {}
     for metric_id, item, _ in suite.metrics:
-        if not _guards(suite, scorers, metric_id):
+        if not guards(suite, scorers, metric_id):
             continue
         paired = pairs[metric_id]
         for case, before, _ in paired.lost:
@@ -164,7 +164,7 @@ def unanswered_critical(
     return [f"not guarded, because the baseline has no answer that could be scored: critical {noun} {shown}"]
 
 
-def _guards(suite: Suite, scorers: Mapping[str, Scorer], metric_id: str) -> bool:
+def guards(suite: Suite, scorers: Mapping[str, Scorer], metric_id: str) -> bool:
     """Whether a metric can tell that a critical case broke: it is 0 or 1 for a case, gated, and no judge's opinion."""
     scorer = scorers[metric_id]
     judged = isinstance(scorer, JudgeMetric)
@@ -177,7 +177,7 @@ def unguarded_critical(suite: Suite, scorers: Mapping[str, Scorer]) -> list[str]
     for item in suite.evals:
         count = sum(case.critical for case in item.golden_set.cases)
         ids = [f"{item.id}/{spec.id}" for spec in item.scorers]
-        guarded = any(_guards(suite, scorers, i) for i in ids)
+        guarded = any(guards(suite, scorers, i) for i in ids)
         if count and not guarded:
             cases, them = ("case", "it") if count == 1 else ("cases", "them")
             found.append(

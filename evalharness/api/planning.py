@@ -344,13 +344,12 @@ def _costs(
     runs: Sequence[EarlierRun],
     around: Surroundings,
 ) -> tuple[SideCost, ...]:
+    from evalharness.analysis.changes import guards
     from evalharness.analysis.confirm import CONFIRM_REPEATS
     from evalharness.engine.estimate import estimate_side
 
     guarded = {
-        item.golden_set.name
-        for metric_id, item, _ in suite.metrics
-        if scorers[metric_id].metric.kind == "binary" and not suite.gate.rule(metric_id).advisory
+        item.golden_set.name for metric_id, item, _ in suite.metrics if guards(suite, scorers, metric_id)
     }
     critical = sum(case.critical for g in suite.golden_sets if g.name in guarded for case in g.cases)
     return tuple(
