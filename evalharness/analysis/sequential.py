@@ -58,7 +58,7 @@ class LookSequence:
         self._today = today
         self._warnings = warnings
         self._courses = self._plan_courses()
-        self._levels = {look.number: self._levels_at(look.number) for look in schedule.looks}
+        self._levels = self._plan_levels()
         self._seen: dict[tuple[int, str, str], Comparison] = {}
 
     def rules(self, suite: Suite) -> bool:
@@ -153,16 +153,18 @@ class LookSequence:
                 spending.append(share * look.share**0.5)
         return _Course(tuple(numbers), tuple(information), tuple(spending))
 
-    def _levels_at(self, number: int) -> dict[MetricKey, Levels]:
-        """The levels of each metric's latest look: alpha for a one-sided bound, 2.5% for each end of an interval."""
-        found: dict[MetricKey, Levels] = {}
+    def _plan_levels(self) -> dict[int, dict[MetricKey, Levels]]:
+        """By look, the levels of each metric's latest look: alpha for a bound, 2.5% for each end of an interval."""
+        found: dict[int, dict[MetricKey, Levels]] = {look.number: {} for look in self._schedule.looks}
         for key, course in self._courses.items():
-            taken = course.until(number)
-            if taken == 0:
+            if not course.numbers:
                 continue
-            one = nominal_levels(self._suite.gate.alpha, course.information, course.spending)[taken - 1]
-            two = nominal_levels((1 - LEVEL) / 2, course.information, course.spending)[taken - 1]
-            found[key] = Levels(alpha=one, level=1 - 2 * two)
+            one = nominal_levels(self._suite.gate.alpha, course.information, course.spending)
+            two = nominal_levels((1 - LEVEL) / 2, course.information, course.spending)
+            for number, levels in found.items():
+                taken = course.until(number)
+                if taken:
+                    levels[key] = Levels(alpha=one[taken - 1], level=1 - 2 * two[taken - 1])
         return found
 
     def _adjusted(self, metric: MetricComparison, history: list[Comparison]) -> MetricComparison:
