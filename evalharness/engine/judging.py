@@ -34,7 +34,6 @@ from evalharness.spec.judges import RECORDED
 from evalharness.spec.lines import capped
 from evalharness.spec.verdicts import RecordedVerdict, read_verdicts, text_digest
 
-_NONE: Final[Mapping[int, str]] = {}
 VERSION: Final = "1"
 """Bumped when prompts or parsing change what a judge is asked or how its reply is read."""
 _NOTHING: Final[Mapping[str, Any]] = {}
@@ -98,19 +97,20 @@ class Judging:
         items = list(judged_items(item, judge, wanted, baseline, candidate))
         # A recording is of verdicts that were given; whatever steered them, nothing is asked now.
         refuses = judge.flagged == "refuse" and judge.provider != RECORDED
-        return self.hear(item, judge, items, refused=_steering(items) if refuses else {})
+        return self.hear(item, judge, items, refuses=refuses)
 
     def hear(
-        self, item: EvalSpec, judge: Judge, items: Sequence[Item], *, refused: Mapping[int, str] = _NONE
+        self, item: EvalSpec, judge: Judge, items: Sequence[Item], *, refuses: bool = False
     ) -> JudgedEval:
         """Every judgment of `items`, in their order.
 
-        `refused`: of items that are not to be judged, by their `id()`, why.
+        `refuses`: a candidate's answer that tries to steer a judge, where the baseline's does not, is not judged.
 
         Raises:
             As `judge` does.
         """
         flags = _flags(items)
+        refused = _steering(items, flags) if refuses else {}
         asked = [i for i in items if not is_settled(judge, i) and id(i) not in refused]
         orders = orders_of(item.golden_set, judge)
         votes_of: dict[int, tuple[Vote, ...]] = {id(i): () for i in asked}
@@ -124,7 +124,12 @@ class Judging:
         combined = replace(judge, orders="random") if once and not judge.panel else judge
         judgments = tuple(
             _judgment(
-                item.golden_set.name, combined, i, votes_of.get(id(i)), flags[id(i)], refused.get(id(i))
+                item.golden_set.name,
+                combined,
+                i,
+                votes_of.get(id(i)),
+                tuple(dict.fromkeys(chain(*flags[id(i)]))),
+                refused.get(id(i)),
             )
             for i in items
         )
@@ -273,27 +278,32 @@ def first_orders(golden_set: GoldenSet, judge: Judge) -> dict[str, Order]:
     return {case.id: "AB" if place % 2 == 0 else "BA" for place, case in enumerate(ranked)}
 
 
-def _flags(items: Sequence[Item]) -> dict[int, tuple[str, ...]]:
-    """What is odd about the answers of each item."""
+def _flags(items: Sequence[Item]) -> dict[int, tuple[tuple[str, ...], ...]]:
+    """What is odd about each answer of each item, in the order of its texts, by the item's `id()`."""
     sides: dict[int, dict[str, tuple[str, str]]] = {}
     for item in items:
         for place, text in enumerate(item.texts):
-            side = 1 if item.role == "candidate" else place
-            sides.setdefault(side, {})[f"{item.case.id}#{item.repeat}"] = (item.case.question, text)
+            sides.setdefault(_side(item, place), {})[_name(item)] = (item.case.question, text)
     shared = {side: shared_texts(texts) for side, texts in sides.items()}
-    found: dict[int, tuple[str, ...]] = {}
-    for item in items:
-        flags: dict[str, None] = {}
-        for place, text in enumerate(item.texts):
-            side = 1 if item.role == "candidate" else place
-            flags |= dict.fromkeys(flags_of(text))
-            if f"{item.case.id}#{item.repeat}" in shared[side]:
-                flags[SHARED] = None
-        found[id(item)] = tuple(flags)
-    return found
+    return {
+        id(item): tuple(
+            (*flags_of(text), *((SHARED,) if _name(item) in shared[_side(item, place)] else ()))
+            for place, text in enumerate(item.texts)
+        )
+        for item in items
+    }
 
 
-def _steering(items: Sequence[Item]) -> dict[int, str]:
+def _side(item: Item, place: int) -> int:
+    """0 for an answer of the baseline, 1 for one of the candidate."""
+    return 1 if item.role == "candidate" else place
+
+
+def _name(item: Item) -> str:
+    return f"{item.case.id}#{item.repeat}"
+
+
+def _steering(items: Sequence[Item], flags: Mapping[int, Sequence[Sequence[str]]]) -> dict[int, str]:
     """Items whose candidate answer tries to steer a judge where the baseline's to the same case does not, and how.
 
     A judge's word on such an answer is worth nothing, whichever way it falls. Where the baseline's answers speak so
@@ -302,12 +312,12 @@ def _steering(items: Sequence[Item]) -> dict[int, str]:
     of_baseline: dict[str, set[str]] = {}
     of_candidate: dict[int, set[str]] = {}
     for item in items:
-        for place, text in enumerate(item.texts):
-            found = {flag for flag in flags_of(text) if flag in STEERING}
-            if item.role == "candidate" or place == 1:
-                of_candidate[id(item)] = found
+        for place, found in enumerate(flags[id(item)]):
+            steering = {flag for flag in found if flag in STEERING}
+            if _side(item, place) == 1:
+                of_candidate[id(item)] = steering
             else:
-                of_baseline.setdefault(item.case.id, set()).update(found)
+                of_baseline.setdefault(item.case.id, set()).update(steering)
     return {
         id(item): f"not judged: the answer holds {' and '.join(sorted(more))}, and the baseline's does not"
         for item in items
