@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalharness.core.cases import Case, GoldenSet
-from evalharness.core.protocols import CorpusScorer, Scorer
+from evalharness.core.protocols import CorpusScorer, PoolingScorer, Scorer
 from evalharness.core.runs import AttemptKey, Run
 from evalharness.core.scores import Score, Scored
 from evalharness.core.suites import Suite
@@ -92,6 +92,7 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
     summed = scorer.metric.kind in ("corpus", "log_ratio")
     corpus = scorer if summed and isinstance(scorer, CorpusScorer) else None
     worst = scorer.metric.worst
+    value = case_value(scorer)
     left, right = baseline.scores[metric_id], candidate.scores[metric_id]
     n_left, n_right = baseline.repeats, candidate.repeats
     cases: list[Case] = []
@@ -117,8 +118,8 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
                 dropped += 1
                 continue
         cases.append(case)
-        values_left.append(_mean(before))
-        values_right.append(_mean(after))
+        values_left.append(value(before))
+        values_right.append(value(after))
         if corpus is not None:
             stats_left.append(before)
             stats_right.append(after)
@@ -175,6 +176,14 @@ def _scored(scores: Mapping[AttemptKey, Score], case_id: str, repeats: int) -> t
         if isinstance(score, Scored):
             found.append(score)
     return found, repeats - len(found)
+
+
+def case_value(scorer: Scorer) -> Callable[[Sequence[Scored]], float]:
+    """How one case's value comes from the scores of its repeats: their mean, or as the scorer pools them."""
+    if isinstance(scorer, PoolingScorer):
+        pool = scorer.pool
+        return lambda scores: pool([s.value for s in scores])
+    return _mean
 
 
 def _mean(scores: Sequence[Scored]) -> float:

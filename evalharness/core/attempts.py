@@ -21,6 +21,7 @@ FailureKind: TypeAlias = Literal[
 ]
 
 _NO_SCORES: Mapping[str, float] = {}
+_NO_REASONS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,9 @@ class Response:
     """What the candidate answered.
 
     `model` is the name the endpoint returned, which may differ from the one asked for. `latency_ms` is the wall time
-    of the successful call. `scores` are recorded values (`recorded:<name>` takes them as given).
+    of the successful call. `scores` are recorded values (`recorded:<name>` takes them as given), `unscored` says of
+    such a value why there is none. `ranking` holds document ids, best first, of a candidate that retrieves.
+    `cost_usd` is what the call cost at the candidate's stated price: known while responses are scored, never stored.
     """
 
     text: str
@@ -46,6 +49,9 @@ class Response:
     latency_ms: float | None = None
     contexts: tuple[str, ...] = ()
     scores: Mapping[str, float] = field(default_factory=lambda: _NO_SCORES)
+    unscored: Mapping[str, str] = field(default_factory=lambda: _NO_REASONS)
+    ranking: tuple[str, ...] = ()
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
-from evalharness.core.attempts import Response
+from evalharness.core.attempts import Failure, Response
 from evalharness.core.cases import Case, Message
 from evalharness.core.scores import Metric, Score, Scored
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NOTHING: Mapping[str, Any] = {}
+
+Want: TypeAlias = Literal["answer", "log_likelihood"]
+"""What a request asks of a model: an answer, or how likely it finds a text that is given."""
 
 
 @runtime_checkable
@@ -36,6 +39,41 @@ class Scorer(Protocol):
 
     def score(self, case: Case, response: Response) -> Score:
         """Score one response. An answer that is simply wrong is Scored; one that cannot be read is Unscored."""
+        ...
+
+
+@runtime_checkable
+class BatchScorer(Scorer, Protocol):
+    """A scorer that reads many responses at once: a local model, a sandbox, or a service whose calls cost.
+
+    What it says of a response is kept and not asked for again while case, response, parameters and version stay. The
+    order of the items, and which others are read with them, must not matter.
+    """
+
+    def score_many(self, items: Sequence[tuple[Case, Response]]) -> Sequence[Score]:
+        """One score an item, in order. A service that fails on one gives Unscored for it.
+
+        Raises:
+            UsageError: nothing can be scored (a library or a sandbox is missing); says what to do.
+        """
+        ...
+
+
+@runtime_checkable
+class FailureScorer(Scorer, Protocol):
+    """A scorer that also has a value for a case without an answer: the share of errors, for one."""
+
+    def score_failure(self, case: Case, failure: Failure) -> Score:
+        """The value of a failed attempt, which then is not missing from this metric."""
+        ...
+
+
+@runtime_checkable
+class PoolingScorer(Scorer, Protocol):
+    """A scorer whose value of a case is not the mean over its repeats (pass@k)."""
+
+    def pool(self, values: Sequence[float]) -> float:
+        """The case's value from its repeats' values (at least one; failed ones count as the worst)."""
         ...
 
 
@@ -75,6 +113,11 @@ class Request:
     `seed` is derived for each repeat (None: the candidate fixed none); `decoding` holds the rest. `schema` is a JSON
     Schema the answer must follow: a provider asks for it in its API's own way and gives the JSON as the answer's text;
     one that cannot ignores it.
+
+    `want` "log_likelihood" asks for no answer but for how likely `continuation` is after the messages (which may be
+    none): the response has an empty text and, in `scores`, `nll` (nats, of the whole continuation), `tokens` (how many
+    it was summed over) and `greedy` (1.0 where each of them was the likeliest). A provider that cannot raises CallError
+    `bad_request`, fatal.
     """
 
     golden_set: str
@@ -85,6 +128,8 @@ class Request:
     decoding: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     seed: int | None = None
     schema: Mapping[str, Any] | None = None
+    want: Want = "answer"
+    continuation: str | None = None
 
 
 @runtime_checkable

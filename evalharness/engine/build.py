@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evalharness.core.attempts import Attempt, Failure, Response
-from evalharness.core.candidates import Candidate
+from evalharness.core.candidates import Candidate, Price
 from evalharness.core.runs import AttemptKey, Run, count_coverage
 from evalharness.core.suites import Suite
 from evalharness.engine.execute import cost_usd, tokens_of
@@ -23,6 +23,7 @@ from evalharness.store.folder import (
     read_manifest,
     refuse_edited,
 )
+from evalharness.store.scores import ScoreCache
 
 
 def build_run(
@@ -33,10 +34,20 @@ def build_run(
     name: str,
     repeats: int,
     about: Mapping[str, Any],
+    kept: ScoreCache | None,
 ) -> Run:
-    """Score attempts and put the run together. `about` is what the manifest says beside identity and counts."""
+    """Score attempts and put the run together.
+
+    `about` is what the manifest says beside identity and counts; `kept` what batch scorers said before.
+
+    Raises:
+        UsageError: a scorer needs what is not there (a library, a sandbox).
+    """
     scorers = build_scorers(suite, registry)
-    scores = score_attempts(suite, attempts, scorers)
+    price = about["candidate"].get("price")
+    scores = score_attempts(
+        suite, attempts, scorers, price=Price(**price) if price is not None else None, kept=kept
+    )
     sets = metric_sets(suite)
     candidate_digest = about["candidate"]["digest"]
     golden_sets = {g.name: g.digest for g in suite.golden_sets}
@@ -75,8 +86,8 @@ def build_run(
     )
 
 
-def rescore_folder(folder: Path, suite: Suite, registry: Registry) -> Run:
-    """The run of a folder, its stored answers scored with `suite`. Nothing is written.
+def rescore_folder(folder: Path, suite: Suite, registry: Registry, kept: ScoreCache | None = None) -> Run:
+    """The run of a folder, its stored answers scored with `suite`. Nothing is written but to `kept`.
 
     Raises:
         StoreError: damaged folder. InvalidComparisonError: the answers belong to other golden sets.
@@ -112,7 +123,7 @@ def rescore_folder(folder: Path, suite: Suite, registry: Registry) -> Run:
     about["plugins"] = [row for row in manifest["plugins"] if row.get("kind") != "scorers"]
     about["plugins"] += plugin_rows(scorer_names(suite), registry)
     return build_run(
-        suite, attempts, registry, name=manifest["name"], repeats=manifest["repeats"], about=about
+        suite, attempts, registry, name=manifest["name"], repeats=manifest["repeats"], about=about, kept=kept
     )
 
 

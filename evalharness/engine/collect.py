@@ -11,7 +11,7 @@ import contextlib
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -352,6 +352,7 @@ def _assemble(
                 "model": candidate.model,
                 "path": candidate.path,
                 "decoding": dict(candidate.decoding),
+                "price": asdict(candidate.price) if candidate.price is not None else None,
                 # False: the same digest does not mean the same code answered (a recording's holds its content)
                 "cacheable": provider.cacheable or provider.recorded,
             },
@@ -368,6 +369,7 @@ def _assemble(
             },
             "plugins": plugin_rows([("providers", candidate.provider), *scorer_names(suite)], job.registry),
         },
+        kept=how.store.scores,
     )
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from evalharness.core.attempts import Attempt, Failure
-from evalharness.core.protocols import Scorer
+from evalharness.core.attempts import Attempt, Failure, Response
+from evalharness.core.candidates import Price
+from evalharness.core.cases import Case
+from evalharness.core.protocols import BatchScorer, FailureScorer, Scorer
 from evalharness.core.runs import AttemptKey
 from evalharness.core.scores import Score, Scored, Unscored
 from evalharness.core.suites import ScorerSpec, Suite
+from evalharness.engine.execute import cost_usd, tokens_of
+from evalharness.errors import EvalHarnessError
 from evalharness.plugins import Registry
+from evalharness.store.scores import ScoreCache, score_key
 
 
 def build_scorer(spec: ScorerSpec, registry: Registry) -> Scorer:
@@ -31,27 +37,109 @@ def metric_sets(suite: Suite) -> dict[str, str]:
 
 
 def score_attempts(
-    suite: Suite, attempts: Mapping[str, Mapping[AttemptKey, Attempt]], scorers: Mapping[str, Scorer]
+    suite: Suite,
+    attempts: Mapping[str, Mapping[AttemptKey, Attempt]],
+    scorers: Mapping[str, Scorer],
+    *,
+    price: Price | None = None,
+    kept: ScoreCache | None = None,
 ) -> dict[str, dict[AttemptKey, Score]]:
-    """Score every response with every scorer of its eval. Failures have no score."""
+    """Score every attempt with every scorer of its eval. Failures have no score but where a scorer reads them, too.
+
+    Args:
+        suite: the evals.
+        attempts: by golden set.
+        scorers: by metric id.
+        price: the candidate's, for the cost of each response; None: not known.
+        kept: what batch scorers said before, and where what they say now is kept.
+
+    Raises:
+        UsageError: a batch scorer cannot score at all (a library or a sandbox is missing).
+    """
     scores: dict[str, dict[AttemptKey, Score]] = {}
     for item in suite.evals:
         group = attempts[item.golden_set.name]
         cases = {case.id: case for case in item.golden_set.cases}
+        answered = {
+            key: (cases[key[0]], _priced(attempt.outcome, price))
+            for key, attempt in group.items()
+            if isinstance(attempt.outcome, Response)
+        }
         for spec in item.scorers:
             metric_id = f"{item.id}/{spec.id}"
             scorer = scorers[metric_id]
-            found: dict[AttemptKey, Score] = {}
-            for key, attempt in group.items():
-                outcome = attempt.outcome
-                if isinstance(outcome, Failure):
-                    continue
-                try:
-                    found[key] = _checked(scorer.score(cases[key[0]], outcome))
-                except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the reason is kept and shown
-                    found[key] = Unscored(f"scorer raised {type(error).__name__}: {str(error)[:200]}")
+            if isinstance(scorer, BatchScorer):
+                found = _score_many(scorer, spec, answered, kept)
+            else:
+                found = {key: _score_one(scorer, *pair) for key, pair in answered.items()}
+            if isinstance(scorer, FailureScorer):
+                found = _with_failures(scorer, group, cases, found)
             scores[metric_id] = found
     return scores
+
+
+def _priced(response: Response, price: Price | None) -> Response:
+    if price is None or response.usage is None:
+        return response
+    tokens_in, tokens_out, known = tokens_of(response)
+    return replace(response, cost_usd=cost_usd(price, tokens_in, tokens_out)) if known else response
+
+
+def _score_one(scorer: Scorer, case: Case, response: Response) -> Score:
+    try:
+        return _checked(scorer.score(case, response))
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the reason is kept and shown
+        return _raised(error)
+
+
+def _score_many(
+    scorer: BatchScorer,
+    spec: ScorerSpec,
+    answered: Mapping[AttemptKey, tuple[Case, Response]],
+    kept: ScoreCache | None,
+) -> dict[AttemptKey, Score]:
+    """What is kept, and the scorer for the rest: each distinct pair of case and response is read once."""
+    keys = {key: score_key(spec.name, scorer.version, spec.params, *pair) for key, pair in answered.items()}
+    known: dict[str, Score] = dict(kept.get_many(list(keys.values()))) if kept is not None else {}
+    rest = {name: answered[key] for key, name in keys.items() if name not in known}
+    if rest:
+        try:
+            given = scorer.score_many(list(rest.values()))
+        except EvalHarnessError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the reason is kept and shown
+            given = [_raised(error)] * len(rest)
+        if len(given) != len(rest):
+            given = [Unscored(f"scorer gave {len(given)} scores for {len(rest)} responses")] * len(rest)
+        new = {name: _checked(score) for name, score in zip(rest, given, strict=True)}
+        if kept is not None:  # what could not be scored now may be scored next time
+            kept.put_many({name: score for name, score in new.items() if isinstance(score, Scored)})
+        known |= new
+    return {key: known[name] for key, name in keys.items()}
+
+
+def _with_failures(
+    scorer: FailureScorer,
+    group: Mapping[AttemptKey, Attempt],
+    cases: Mapping[str, Case],
+    found: Mapping[AttemptKey, Score],
+) -> dict[AttemptKey, Score]:
+    """The scores in the attempts' order, failed attempts among them."""
+    every: dict[AttemptKey, Score] = {}
+    for key, attempt in group.items():
+        outcome = attempt.outcome
+        if not isinstance(outcome, Failure):
+            every[key] = found[key]
+            continue
+        try:
+            every[key] = _checked(scorer.score_failure(cases[key[0]], outcome))
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the reason is kept and shown
+            every[key] = _raised(error)
+    return every
+
+
+def _raised(error: Exception) -> Unscored:
+    return Unscored(f"scorer raised {type(error).__name__}: {str(error)[:200]}")
 
 
 def _checked(score: object) -> Score:

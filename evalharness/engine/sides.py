@@ -70,7 +70,7 @@ class SideSource:
                 model = replace(model, repeats=max(repeats, model.repeats or 1))
             return collect(suite, model, surroundings.registry, surroundings.how, asked=asked, known=known)
         assert self.folder is not None
-        return _as_scored_by(suite, self.folder, surroundings.registry), self.folder
+        return _as_scored_by(suite, self.folder, surroundings), self.folder
 
 
 def find_sides(
@@ -243,10 +243,10 @@ def choose_suite(named: Sequence[str | None], given: str | Path | None, surround
     )
 
 
-def _as_scored_by(suite: Suite, folder: Path, registry: Registry) -> Run:
+def _as_scored_by(suite: Suite, folder: Path, surroundings: Surroundings) -> Run:
     """A stored run as this suite scores it: as stored where the suite is unchanged, else scored again in memory."""
     stored = load_run(folder)
     same_sets = all(stored.golden_sets.get(g.name) == g.digest for g in suite.golden_sets)
     if stored.suite_digest == suite.digest or not same_sets:
         return stored
-    return rescore_folder(folder, suite, registry)
+    return rescore_folder(folder, suite, surroundings.registry, surroundings.how.store.scores)

@@ -4,10 +4,11 @@ One object a line, as the file formats page says:
 
     {"id": case id, "output": str, "repeat": 0, "error": null, "contexts": [str], "scores": {name: number},
      "usage": {"input_tokens": int, "output_tokens": int}, "latency_ms": 12, "model": str, "finish_reason": str,
-     "golden_set": str}
+     "golden_set": str, "ranking": [document id, best first], "unscored": {name: why a score is missing}}
 
-Only `id` and one of `output` and `error` are needed. A row with an `error` is a failed case whatever `output` says.
-`golden_set` tells apart an id that two golden sets use; a row without it answers for every set that has the id.
+Only `id` and one of `output`, `ranking` and `error` are needed. A row with an `error` is a failed case whatever
+`output` says. `golden_set` tells apart an id that two golden sets use; a row without it answers for every set that has
+the id.
 """
 
 from __future__ import annotations
@@ -300,13 +301,15 @@ def _entry(row: Mapping[str, Any]) -> _Entry:
     usage = row.get("usage")
     scores = row.get("scores")
     return Response(
-        text=row["output"],
+        text=row.get("output") or "",
         model=row.get("model"),
         finish_reason=row.get("finish_reason"),
         usage=None if usage is None else Usage(usage.get("input_tokens"), usage.get("output_tokens")),
         latency_ms=row.get("latency_ms"),
         contexts=tuple(row.get("contexts") or ()),
         scores={name: float(value) for name, value in scores.items()} if scores else {},
+        unscored=row.get("unscored") or {},
+        ranking=tuple(row.get("ranking") or ()),
     )
 
 
@@ -343,6 +346,16 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "model": (_text_or_null, "a string or null"),
     "finish_reason": (_text_or_null, "a string or null"),
     "golden_set": (_text_or_null, "the golden set's name"),
+    "ranking": (
+        lambda v: (
+            v is None or (type(v) is list and all(type(d) is str and d for d in v) and len(set(v)) == len(v))
+        ),
+        "a list of document ids, best first, each once",
+    ),
+    "unscored": (
+        lambda v: v is None or (type(v) is dict and all(type(why) is str and why for why in v.values())),
+        "an object of reasons by score",
+    ),
 }
 _TOKENS: Final = ("input_tokens", "output_tokens")
 _MOST_TOKENS: Final = 2**53  # beyond, sums and prices in floats are no longer exact
@@ -363,7 +376,7 @@ def _problems(row: Mapping[str, Any]) -> list[tuple[str, str | None]]:
         return problems  # a misspelt key is one problem, not a missing key as well
     if "id" not in row:
         problems.append(("id is missing", "every row names its case"))
-    if row.get("error") is None and row.get("output") is None:
+    if row.get("error") is None and row.get("output") is None and row.get("ranking") is None:
         said = "missing" if "output" not in row else "null"
         hint = 'write the text, or say why there is none in "error"; an empty answer is ""'
         problems.append((f"output is {said} and error is null", hint))

@@ -100,7 +100,7 @@ class Perplexity:
 def _read(response: Response, name: str) -> float | Unscored:
     value: object = response.scores.get(name)
     if value is None:
-        return Unscored(f"no recorded score {name!r}")
+        return Unscored(response.unscored.get(name) or f"no recorded score {name!r}")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return Unscored(f"recorded score {name!r} is not a number")
     try:

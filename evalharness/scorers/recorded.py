@@ -75,7 +75,7 @@ class Recorded:
     def score(self, case: Case, response: Response) -> Score:
         value: object = response.scores.get(self._key)
         if value is None:
-            return Unscored(f"no recorded score {self._key!r}")
+            return Unscored(response.unscored.get(self._key) or f"no recorded score {self._key!r}")
         if not isinstance(value, int | float):
             return Unscored(f"recorded score {self._key!r} is not a number")
         number = float(value)

@@ -334,6 +334,12 @@ class OutputLine(Spec):
     golden_set: str | None = Field(default=None, description="Where two golden sets share the id")
     contexts: list[str] | None = Field(default=None, description="Passages the answer was written from")
     scores: dict[str, float] | None = Field(default=None, description="Values for the scorer recorded:<name>")
+    unscored: dict[str, str] | None = Field(
+        default=None, description="Why such a value is missing, by its name"
+    )
+    ranking: list[str] | None = Field(
+        default=None, description="Document ids, best first, of a candidate that retrieves"
+    )
     usage: UsageLine | None = None
     latency_ms: float | None = Field(default=None, ge=0)
     model: str | None = Field(default=None, description="The model's name as the endpoint returned it")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from evalharness._canon import digest_lines, short
+from evalharness._canon import canonical_json, digest_lines, short
 from evalharness.core.attempts import Attempt, Failure
 from evalharness.core.runs import AttemptKey, Run
 from evalharness.core.scores import Score, Scored
@@ -25,6 +25,7 @@ from evalharness.store.files import (
 )
 from evalharness.store.journal import NAME as JOURNAL
 from evalharness.store.records import attempt_from_row, attempt_to_row, score_from_value, score_to_value
+from evalharness.store.scores import ScoreCache
 
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -48,6 +49,11 @@ class Store:
     def cache_path(self) -> Path:
         """The response cache."""
         return self.root / "cache.sqlite"
+
+    @property
+    def scores(self) -> ScoreCache:
+        """What batch scorers said before."""
+        return ScoreCache(self.root / "scores.sqlite")
 
     def run_folder(self, candidate_name: str, plan_digest: str) -> Path:
         """The folder of one plan. The same plan always finds the same folder: that is how a killed run resumes."""
@@ -114,6 +120,8 @@ def content_id(
                     yield f"{len(case_id)} {case_id} {repeat} failed {outcome.kind}"
                 else:
                     yield f"{len(case_id)} {case_id} {repeat} {len(outcome.text)} {outcome.text}"
+                    if outcome.ranking:
+                        yield f"ranking {len(outcome.ranking)} {canonical_json(outcome.ranking)}"
         for metric, values in scores.items():
             yield f"metric {metric} {len(values)}"
             for (case_id, repeat), score in values.items():

@@ -1,11 +1,13 @@
-"""Attempts and scores as JSON rows, the same in the journal, the run folder and the cache."""
+"""Attempts, scores and cases as JSON rows, the same in the journal, the run folder and the cache."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from evalharness._canon import canonical_json, digest_lines
 from evalharness.core.attempts import Attempt, Failure, Response, Usage
+from evalharness.core.cases import Case, Message
 from evalharness.core.scores import Score, Scored, Unscored
 
 
@@ -27,6 +29,10 @@ def response_to_row(response: Response) -> dict[str, Any]:
         row["contexts"] = list(response.contexts)
     if response.scores:
         row["scores"] = dict(response.scores)
+    if response.unscored:
+        row["unscored"] = dict(response.unscored)
+    if response.ranking:
+        row["ranking"] = list(response.ranking)
     return row
 
 
@@ -41,6 +47,8 @@ def response_from_row(row: Mapping[str, Any]) -> Response:
         latency_ms=row.get("latency_ms"),
         contexts=tuple(row.get("contexts", ())),
         scores=row.get("scores", {}),
+        unscored=row.get("unscored", {}),
+        ranking=tuple(row.get("ranking", ())),
     )
 
 
@@ -99,3 +107,48 @@ def score_from_value(value: Any) -> Score:
     if "unscored" in value:
         return Unscored(value["unscored"])
     return Scored(value["value"], value.get("stats", {}), value.get("detail", {}))
+
+
+def case_to_row(case: Case) -> dict[str, Any]:
+    """A case as a line of cases.jsonl; fields that hold nothing are left out."""
+    row: dict[str, Any] = {"id": case.id}
+    if case.input is not None:
+        row["input"] = case.input
+    if case.messages:
+        row["messages"] = [{"role": m.role, "content": m.content} for m in case.messages]
+    if case.targets:
+        row["target"] = list(case.targets)
+    for name in ("choices", "contexts"):
+        if getattr(case, name):
+            row[name] = list(getattr(case, name))
+    for name in ("relevant", "tags", "human"):
+        if getattr(case, name):
+            row[name] = dict(getattr(case, name))
+    if case.cluster is not None:
+        row["cluster"] = case.cluster
+    if case.critical:
+        row["critical"] = True
+    return row
+
+
+def case_from_row(row: Mapping[str, Any], line: int = 0) -> Case:
+    """The inverse of case_to_row. Raises KeyError, TypeError or AttributeError on rows of another shape."""
+    return Case(
+        id=_text(row["id"]),
+        input=row.get("input"),
+        messages=tuple(Message(_text(m["role"]), _text(m["content"])) for m in row.get("messages", ())),
+        targets=tuple(row.get("target", ())),
+        choices=tuple(row.get("choices", ())),
+        contexts=tuple(row.get("contexts", ())),
+        relevant=row.get("relevant", {}),
+        cluster=row.get("cluster"),
+        tags=row.get("tags", {}),
+        critical=bool(row.get("critical", False)),
+        human=row.get("human", {}),
+        line=line,
+    )
+
+
+def digest_of_cases(cases: Iterable[Case]) -> str:
+    """The digest of cases that no cases.jsonl holds: of every field of every case in order."""
+    return digest_lines(canonical_json(case_to_row(case)) for case in cases)
