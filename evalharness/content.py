@@ -1,4 +1,4 @@
-"""Finding the files that other files name, and keeping them inside the folders a user meant.
+"""Finding the files that other files name, keeping them inside the folders a user meant, and what they hold.
 
 The rules (one place, every file kind):
 
@@ -11,11 +11,13 @@ The rules (one place, every file kind):
 from __future__ import annotations
 
 import difflib
+import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-from evalharness.errors import Problem, SpecError
+from evalharness.errors import Problem, SpecError, UsageError
 
 CONTENT_FOLDERS: Final = ("golden_sets", "suites", "judges", "examples")
 
@@ -133,6 +135,48 @@ class PathPolicy:
                 f"{text!r} leads out of the working directory",
                 f"if that is meant, add --allow-path {real.parent}",
             )
+
+
+def content_digest(path: Path) -> str:
+    """A digest of a file, or of every file below a folder by relative name. Read whole: weights that differ in one
+    tensor are another model, and an answer of the old one must not be taken for its.
+
+    Raises:
+        OSError: something cannot be read.
+    """
+    if path.is_file():
+        return "sha256:" + _file_hash(path)
+    state = hashlib.sha256()
+    for file in sorted(item for item in path.rglob("*") if item.is_file()):
+        state.update(f"{file.relative_to(path).as_posix()}\0{_file_hash(file)}\n".encode())
+    return "sha256:" + state.hexdigest()
+
+
+def model_digest(path: Path) -> str:
+    """`content_digest` of a model's folder, read again in this process only where a file's size or time changed.
+
+    Raises:
+        UsageError: something cannot be read.
+    """
+    try:
+        files = sorted(item for item in path.rglob("*") if item.is_file())
+        stats = ((file, file.stat()) for file in files)
+        return _digest_once(path, tuple((str(f), s.st_size, s.st_mtime_ns) for f, s in stats))
+    except OSError as error:
+        raise UsageError(f"{path.name} cannot be read: {error.strerror or error}") from error
+
+
+_Signature: TypeAlias = tuple[tuple[str, int, int], ...]
+
+
+@lru_cache(maxsize=64)
+def _digest_once(path: Path, signature: _Signature) -> str:
+    return content_digest(path)
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Refused(Exception):

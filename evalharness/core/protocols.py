@@ -25,8 +25,9 @@ class Scorer(Protocol):
     """A pure function of case and response. Built as `Scorer(**params)`; bad params raise ValueError or TypeError.
 
     `needs` names Case fields that must be there ("targets", "choices", ...). `files` names parameters that are
-    paths in the suite, with how the loader reads them before the scorer is built: "json" or "text". A scorer never
-    opens a file.
+    paths in the suite, with how the loader reads them before the scorer is built: "json" or "text" for the content,
+    "model" for a folder, which becomes an absolute path (a text that names none is a hub id and stays). A scorer opens
+    no other file.
     """
 
     name: ClassVar[str]
@@ -55,6 +56,22 @@ class BatchScorer(Scorer, Protocol):
 
         Raises:
             UsageError: nothing can be scored (a library or a sandbox is missing); says what to do.
+        """
+        ...
+
+
+@runtime_checkable
+class IdentifiedScorer(Scorer, Protocol):
+    """A scorer whose values depend on something else than its parameters as they are written."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What stands for the parameters where results are recognised: in the suite's digest and for kept scores.
+
+        Plain data. A folder stands there by its content; what changes no value (a key's name, a limit) does not.
+
+        Raises:
+            UsageError: a file or folder it depends on cannot be read.
         """
         ...
 

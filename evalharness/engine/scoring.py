@@ -10,7 +10,7 @@ from typing import Any
 from evalharness.core.attempts import Attempt, Failure, Response
 from evalharness.core.candidates import Price
 from evalharness.core.cases import Case
-from evalharness.core.protocols import BatchScorer, FailureScorer, Scorer
+from evalharness.core.protocols import BatchScorer, FailureScorer, IdentifiedScorer, Scorer
 from evalharness.core.runs import AttemptKey
 from evalharness.core.scores import Score, Scored, Unscored
 from evalharness.core.suites import ScorerSpec, Suite
@@ -99,7 +99,8 @@ def _score_many(
     kept: ScoreCache | None,
 ) -> dict[AttemptKey, Score]:
     """What is kept, and the scorer for the rest: each distinct pair of case and response is read once."""
-    keys = {key: score_key(spec.name, scorer.version, spec.params, *pair) for key, pair in answered.items()}
+    params = scorer.identity if isinstance(scorer, IdentifiedScorer) else spec.params
+    keys = {key: score_key(spec.name, scorer.version, params, *pair) for key, pair in answered.items()}
     known: dict[str, Score] = dict(kept.get_many(list(keys.values()))) if kept is not None else {}
     rest = {name: answered[key] for key, name in keys.items() if name not in known}
     if rest:

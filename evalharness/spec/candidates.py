@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evalharness._canon import digest
-from evalharness.content import PathPolicy
+from evalharness.content import PathPolicy, content_digest
 from evalharness.core.candidates import Candidate, Limits, Price, Prompt
 from evalharness.errors import Problem, SpecError
 from evalharness.plugins import Registry
@@ -169,7 +168,7 @@ def provider_options(
     if model.provider == "transformers":
         for key, option in (("model", "model_path"), ("adapter", "adapter")):
             text = getattr(model, key)
-            if text is not None and _is_local(text, document, paths):
+            if text is not None and is_local(text, document, paths):
                 found = resolve(document, (key,), text, paths)
                 if found is not None:
                     options[option], contents[option] = str(found), _content(document, (key,), found)
@@ -223,7 +222,7 @@ def _prompt(document: Document, model: PromptFile, paths: PathPolicy) -> Prompt:
     return Prompt(system=system, user=template(document, ("prompt", "user"), model.user, paths))
 
 
-def _is_local(text: str, document: Document, paths: PathPolicy) -> bool:
+def is_local(text: str, document: Document, paths: PathPolicy) -> bool:
     """Whether a model or adapter is a path: written as one, or an existing folder. A hub id is `org/name`."""
     if text.startswith(("./", "../", "/")) or text.count("/") > 1:
         return True
@@ -253,26 +252,6 @@ def _content(document: Document, loc: Loc, path: Path) -> str:
     except OSError as error:
         document.add(loc, f"{path.name} cannot be read: {error.strerror or error}")
         return ""
-
-
-def content_digest(path: Path) -> str:
-    """A digest of a file, or of every file below a folder by relative name. Read whole: weights that differ in one
-    tensor are another model, and an answer of the old one must not be taken for its.
-
-    Raises:
-        OSError: something cannot be read.
-    """
-    if path.is_file():
-        return "sha256:" + _file_hash(path)
-    state = hashlib.sha256()
-    for file in sorted(item for item in path.rglob("*") if item.is_file()):
-        state.update(f"{file.relative_to(path).as_posix()}\0{_file_hash(file)}\n".encode())
-    return "sha256:" + state.hexdigest()
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _source(target: str, *folders: Path) -> str | None:

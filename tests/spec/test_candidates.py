@@ -107,7 +107,7 @@ def test_a_hub_id_is_not_a_path(project: Project) -> None:
 
 
 def test_weights_that_differ_in_one_byte_are_another_model(project: Project) -> None:
-    from evalharness.spec.candidates import content_digest
+    from evalharness.content import content_digest
 
     data = bytearray(1 << 18)
     project.write("m/w.safetensors", bytes(data))
