@@ -1,9 +1,13 @@
-"""The one way to import a heavy or optional library inside a function."""
+"""The one way to import a heavy or optional library inside a function, and to keep one quiet."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import warnings
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 from evalharness.errors import MissingExtraError
 
@@ -26,3 +30,21 @@ def require(module: str, *, extra: str, why: str) -> ModuleType:
         raise MissingExtraError(
             f"{missing} is not installed; needed to {why}: pip install 'evalharness[{extra}]'"
         ) from error
+
+
+@contextlib.contextmanager
+def quiet(transformers: Any) -> Iterator[None]:
+    """No progress bars and no advice from the library while loading; errors are raised all the same."""
+    log = transformers.utils.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            # peft asks transformers for names that transformers is about to drop; a user can do nothing about it.
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()

@@ -6,13 +6,12 @@ import contextlib
 import logging
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from evalharness._lazy import require
+from evalharness._lazy import quiet, require
 from evalharness.core.attempts import Response, Usage
 from evalharness.core.cases import Message
 from evalharness.errors import CallError, UsageError
@@ -219,7 +218,7 @@ def load(name: str, options: Mapping[str, Any]) -> LocalModel:
     own = adapter is not None and (adapter / "tokenizer_config.json").is_file()
     safe = {"trust_remote_code": False, "revision": options.get("revision") or "main"}
     try:
-        with _quiet(transformers):
+        with quiet(transformers):
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 # An adapter that brings a tokenizer was trained with that tokenizer's chat template.
                 **(safe | {"revision": "main"} if own else safe),
@@ -271,21 +270,3 @@ def _best_device(torch: Any) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-@contextlib.contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No progress bars and no advice from the library while loading; errors are raised all the same."""
-    log = transformers.utils.logging
-    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            # peft asks transformers for names that transformers is about to drop; a user can do nothing about it.
-            warnings.filterwarnings("ignore", category=FutureWarning)
-            yield
-    finally:
-        log.set_verbosity(verbosity)
-        if bars:
-            log.enable_progress_bar()

@@ -1,0 +1,91 @@
+"""Vectors kept between runs: SQLite, by what made them and the text."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from evalharness._canon import digest
+from evalharness.embedding.protocol import Embedder, Role
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_CHUNK: Final = 500
+_BUSY_SECONDS: Final = 30.0
+_AT_ONCE: Final = 1024
+"""Texts that are embedded before their vectors are kept: what a killed run loses."""
+
+
+class VectorCache:
+    """Key → vector. A cache that is busy, damaged or cannot be made answers nothing, and the texts are embedded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """What is known of these keys."""
+        import numpy as np
+
+        found: dict[str, NDArray[np.float32]] = {}
+        if not keys or not self._path.exists():
+            return found
+        try:
+            with contextlib.closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as db:
+                for start in range(0, len(keys), _CHUNK):
+                    part = list(keys[start : start + _CHUNK])
+                    marks = ",".join("?" * len(part))
+                    rows = db.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
+                    found |= {key: np.frombuffer(blob, dtype="<f4").astype(np.float32) for key, blob in rows}
+        except (sqlite3.Error, ValueError, TypeError):
+            return {}
+        return found
+
+    def put_many(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+        """Keep vectors; the first one given for a key stays."""
+        rows = [(key, vector.astype("<f4").tobytes()) for key, vector in vectors.items()]
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as db, db:
+                db.execute("CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)")
+                db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
+
+
+class CachedEmbedder:
+    """Another embedder that is asked once for each text."""
+
+    def __init__(self, inner: Embedder, cache: VectorCache) -> None:
+        self._inner = inner
+        self._cache = cache
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return self._inner.identity
+
+    def embed(
+        self, texts: Sequence[str], *, role: Role = "document", ids: Sequence[str] | None = None
+    ) -> NDArray[np.float32]:
+        import numpy as np
+
+        from evalharness.embedding.protocol import RefusedTextError
+
+        about = dict(self.identity)
+        keys = {text: digest([about, role, text]) for text in texts}
+        known = self._cache.get_many(list(keys.values()))
+        rest = [text for text, key in keys.items() if key not in known]
+        for start in range(0, len(rest), _AT_ONCE):
+            part = rest[start : start + _AT_ONCE]
+            try:
+                vectors = self._inner.embed(part, role=role)
+            except RefusedTextError as error:
+                raise RefusedTextError(list(texts).index(part[error.index]), str(error)) from None
+            new = {keys[text]: vector for text, vector in zip(part, vectors, strict=True)}
+            self._cache.put_many(new)
+            known |= new
+        if not texts:
+            return np.zeros((0, 0), dtype=np.float32)
+        return np.stack([known[keys[text]] for text in texts])
