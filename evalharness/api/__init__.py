@@ -233,7 +233,7 @@ def rescore(folder: str | Path, *, suite: str | Path | None = None, settings: Se
     """
     use = settings or Settings()
     place = finished_run(folder)
-    chosen = choose_suite([suite_of(place, use.paths)], suite, use.surroundings)
+    chosen = choose_suite([suite_of(place, use.paths)], suite, use.surroundings, stored=[place])
     with locked(place, lambda: use.progress.note(f"waiting for another process on {place}")):
         scored = rescore_folder(place, chosen, use.registry, use.surroundings.how.store.scores)
         save_scores(place, scored)

@@ -38,7 +38,9 @@ def ask(
     """
     from evalharness.api.comparing import Question, Taken, answer
 
-    chosen = choose_suite([left.suite_path, right.suite_path], suite, use.surroundings)
+    chosen = choose_suite(
+        [left.suite_path, right.suite_path], suite, use.surroundings, stored=[left.folder, right.folder]
+    )
     if again is not None and again["rules"] != _rules(chosen):
         raise StoreError(
             f"{chosen.path}: its gate or sampling are not those that this report was made under; run compare again"

@@ -63,7 +63,9 @@ def plan(
     problems: list[Problem] = []
     share = _share(churn, problems)
     left, right = find_sides(baseline, baseline if candidate is None else candidate, around)
-    chosen = choose_suite([left.suite_path, right.suite_path], suite, around)
+    chosen = choose_suite(
+        [left.suite_path, right.suite_path], suite, around, stored=[left.folder, right.folder]
+    )
     scorers = build_scorers(chosen, use.registry)
     named = _named(evidence, chosen, scorers, around, problems)
     if problems:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from evalharness.core.attempts import Attempt, Failure
+from evalharness.core.cases import Case
 from evalharness.core.scores import Score, Unscored
 
 AttemptKey: TypeAlias = "tuple[str, int]"
 """(case id, repeat)"""
 
 _NOTHING: Mapping[str, Any] = {}
+_NO_CASES: Mapping[str, tuple[Case, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,8 @@ class Run:
     missing answer being a Failure. Where a sequential comparison stopped early, the cases it did not ask are absent.
     `scores[metric id]` maps the same keys to Score for responses only (a failed attempt has no score). `id` is a
     content digest of candidate, suite, outputs and scores: no times, no money.
-    `manifest` is what manifest.json holds.
+    `manifest` is what manifest.json holds. `cases` holds, by golden set, the cases that lie in no file of the user's (a
+    benchmark's, or those of another tool's results): the run folder keeps them.
     """
 
     id: str
@@ -91,3 +94,4 @@ class Run:
     attempts: Mapping[str, Mapping[AttemptKey, Attempt]]
     scores: Mapping[str, Mapping[AttemptKey, Score]]
     manifest: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    cases: Mapping[str, tuple[Case, ...]] = field(default_factory=lambda: _NO_CASES)

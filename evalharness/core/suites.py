@@ -8,6 +8,7 @@ from datetime import date
 from fractions import Fraction
 from typing import Any, Final, Literal, TypeAlias
 
+from evalharness.core.benchmarks import BenchmarkSpec, Task
 from evalharness.core.cases import GoldenSet, Slice
 from evalharness.core.judges import Judge
 
@@ -49,12 +50,23 @@ class ScorerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalSpec:
-    """One golden set with the scorers that read its answers, and the judge of them, if any."""
+    """One golden set with the scorers that read its answers, and the judge of them, if any.
+
+    `benchmark`: another tool brings the cases and the values, which `task` then holds. Until `complete` the golden set
+    of such an eval is empty, and it has no scorers but those that read answers.
+    """
 
     id: str
     golden_set: GoldenSet
     scorers: tuple[ScorerSpec, ...]
     judge: Judge | None = None
+    benchmark: BenchmarkSpec | None = None
+    task: Task | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether its cases are known."""
+        return bool(self.golden_set.cases)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +185,16 @@ class Suite:
             for item in self.evals
             for name in (*(spec.id for spec in item.scorers), *((JUDGE_METRIC,) if item.judge else ()))
         )
+
+    @property
+    def complete(self) -> bool:
+        """Whether the cases of every eval are known."""
+        return all(item.complete for item in self.evals)
+
+    @property
+    def benchmark_sets(self) -> frozenset[str]:
+        """Names of the golden sets that another tool brings."""
+        return frozenset(item.golden_set.name for item in self.evals if item.benchmark is not None)
 
     @property
     def golden_sets(self) -> tuple[GoldenSet, ...]:

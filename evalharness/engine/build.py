@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from evalharness.core.attempts import Attempt, Failure, Response
+from evalharness.core.benchmarks import Task, TaskMetric
 from evalharness.core.candidates import Candidate, Price
+from evalharness.core.cases import Card, GoldenSet
 from evalharness.core.runs import AttemptKey, Run, count_coverage
-from evalharness.core.suites import Suite
+from evalharness.core.suites import ScorerSpec, Suite
 from evalharness.engine.execute import cost_usd, tokens_of
 from evalharness.engine.scoring import build_scorers, metric_sets, score_attempts
 from evalharness.errors import InvalidComparisonError, StoreError
@@ -20,6 +22,7 @@ from evalharness.store.folder import (
     changed_files,
     content_id,
     read_attempts,
+    read_cases,
     read_manifest,
     refuse_edited,
 )
@@ -72,6 +75,9 @@ def build_run(
         "coverage": count_coverage(attempts, scores, sets).row(),
         **about,
     }
+    brought = suite.benchmark_sets
+    if brought:
+        manifest["tasks"] = {item.id: task_row(item.task) for item in suite.evals if item.task is not None}
     return Run(
         id=run_id,
         name=name,
@@ -83,7 +89,54 @@ def build_run(
         attempts=attempts,
         scores=scores,
         manifest=manifest,
+        cases={g.name: g.cases for g in suite.golden_sets if g.name in brought},
     )
+
+
+def task_row(task: Task) -> dict[str, Any]:
+    """What another tool brought, as manifest.json holds it; the cases lie beside it."""
+    card = task.golden_set.card
+    return {
+        "golden_set": card.name,
+        "digest": task.golden_set.digest,
+        "version": card.version,
+        "task": card.task,
+        "metrics": [
+            {
+                "name": metric.scorer.name,
+                "id": metric.scorer.id,
+                "params": dict(metric.scorer.params),
+                "advisory": metric.advisory,
+            }
+            for metric in task.metrics
+        ],
+    }
+
+
+def task_of(folder: Path, row: Mapping[str, Any], name: str) -> Task:
+    """The inverse of `task_row`, with the cases of the run folder; its golden set is called `name`.
+
+    Raises:
+        StoreError: damaged.
+    """
+    try:
+        return Task(
+            golden_set=GoldenSet(
+                card=Card(name=name, version=row["version"], task=row["task"]),
+                cases=read_cases(folder)[row["golden_set"]],
+                digest=row["digest"],
+            ),
+            metrics=tuple(
+                TaskMetric(
+                    scorer=ScorerSpec(name=m["name"], id=m["id"], params=m["params"]), advisory=m["advisory"]
+                )
+                for m in row["metrics"]
+            ),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{folder}: damaged run folder ({error!r}); delete it and run the candidate again"
+        ) from error
 
 
 def rescore_folder(folder: Path, suite: Suite, registry: Registry, kept: ScoreCache | None = None) -> Run:

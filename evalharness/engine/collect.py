@@ -20,6 +20,7 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.protocols import Provider, Request
 from evalharness.core.runs import AttemptKey, Run
 from evalharness.core.suites import Suite
+from evalharness.engine.benchmarking import Bench, run_benchmarks
 from evalharness.engine.build import build_run, plugin_rows, scorer_names, totals
 from evalharness.engine.execute import Execution
 from evalharness.engine.loop import run_sync
@@ -122,6 +123,9 @@ def collect(
             facts = summed(known.manifest["facts"], facts, (*_SPENT, "resumed", "cached"))
         elif provider.cacheable and not how.fresh:
             facts = summed(facts_of_part(folder, plan), facts, _SPENT)
+        if suite.benchmark_sets and is_run_folder(folder):  # what a tool said of an earlier part of this run
+            told = read_manifest(folder)["facts"].get("benchmarks", {})
+            facts["benchmarks"] = {**told, **facts.get("benchmarks", {})}
         run = _assemble(job, plan, attempts, facts, warnings)
         _store(folder, run, made_calls=made_calls)
     return run, folder
@@ -236,7 +240,9 @@ def _ask_open(
     attempts.update(before)
     stored = len(attempts)
     wanted = plan.wanted(asked)
-    open_requests = [r for r in wanted if key_of(r) not in attempts]
+    brought = job.suite.benchmark_sets
+    open_requests = [r for r in wanted if key_of(r) not in attempts and r.golden_set not in brought]
+    by_tools = [r for r in wanted if key_of(r) not in attempts and r.golden_set in brought]
     with contextlib.ExitStack() as opened:
         writer: CacheWriter | None = None
         if provider.cacheable and (open_requests or left.journaled.attempts):
@@ -244,14 +250,17 @@ def _ask_open(
                 contextlib.closing(ResponseCache(how.store.cache_path, replace=left.fresh))
             )
             touched = plan.requests if left.journaled.attempts else open_requests
+            touched = [
+                r for r in touched if r.golden_set not in brought
+            ]  # tools' own calls are cached one by one
             keys = {key_of(r): cache_key(candidate, r, provider.version) for r in touched}
             writer = CacheWriter(cache, keys, how.progress.note)
             opened.callback(writer.flush)
-            left.remember(attempts, writer)
+            left.remember({key: a for key, a in attempts.items() if key[0] not in brought}, writer)
             if not left.fresh:
                 open_requests = from_cache(open_requests, cache, keys, attempts)
         facts: dict[str, Any] = {"calls": 0, "resumed": resumed, "cached": len(attempts) - stored}
-        if open_requests:
+        if open_requests or by_tools:
             if resumed:
                 how.progress.note(f"{candidate.name}: {resumed} answers kept from an earlier run")
             journal = opened.enter_context(
@@ -260,9 +269,26 @@ def _ask_open(
             if not left.usable:  # a resumed run reads the journal alone, and must find these there
                 for attempt in before.values():
                     journal.append(attempt)
-            facts |= run_sync(
-                _call(job, plan, open_requests, len(wanted), attempts, journal, writer, earlier)
-            )
+            if open_requests:
+                total = len(wanted) - len(by_tools)
+                facts |= run_sync(_call(job, plan, open_requests, total, attempts, journal, writer, earlier))
+            if by_tools:
+                bench = Bench(
+                    suite=job.suite,
+                    candidate=candidate,
+                    provider=make_provider(candidate, job.registry),
+                    registry=job.registry,
+                    journal=journal,
+                    folder=folder,
+                    cache=how.store.cache_path if provider.cacheable else None,
+                    fresh=left.fresh,
+                    progress=how.progress,
+                    rng=job.rng(plan),
+                    before=[*attempts.values(), *earlier],
+                )
+                facts = summed(facts, run_benchmarks(bench, by_tools, attempts), _SPENT) | {
+                    name: facts[name] for name in ("resumed", "cached")
+                }
     return facts
 
 

@@ -179,6 +179,31 @@ class Execution:
             raise self._stop
         self._check_answers(len(requests))
 
+    async def one(self, request: Request, throttle: Throttle) -> Attempt:
+        """Ask one request as it comes, of a tool that decides what to ask. Nothing reaches the sink.
+
+        Raises:
+            ProviderError, BudgetError: as `run` does, also for requests that wait when another one meets the cause.
+        """
+        asking = asyncio.create_task(self._ask(request, throttle))
+        stopping = asyncio.create_task(self._stopping.wait())
+        halted = asyncio.create_task(self._halted.wait())
+        try:
+            await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if asking in self._calling:  # it is paid for; only a cause that every call meets cuts it off
+                await asyncio.wait((asking, halted), return_when=asyncio.FIRST_COMPLETED)
+            outcome = asking.result() if asking.done() else None
+        except EvalHarnessError as error:
+            self._end(error, at_once=True)
+            raise
+        finally:
+            for task in (asking, stopping, halted):
+                task.cancel()
+            await asyncio.gather(asking, stopping, halted, return_exceptions=True)
+        if outcome is None:
+            raise self._stop or ProviderError("the run was stopped")
+        return _attempt(request, outcome)
+
     def _check_answers(self, asked: int) -> None:
         failures = self.spending.failures
         # Cases that always fail must not make a run unusable that has answers, but a dead endpoint must.
@@ -257,6 +282,8 @@ class Execution:
             began = throttle.now()
             first = began if first is None else first
             try:
+                if tries == 0:  # again: other calls may have ended while this one waited for its turn
+                    self._check_caps()
                 if self._stop is not None:
                     return None
                 tries += 1

@@ -66,10 +66,11 @@ def _requests(suite: Suite, candidate: Candidate, repeats: int, recorded: bool) 
     first_seed = candidate.decoding.get("seed")
     seeds = [derived_seed(first_seed, repeat) for repeat in range(repeats)]
     problems: list[Problem] = []
+    brought = suite.benchmark_sets  # the tool that brings the cases words the prompt
     for golden_set in suite.golden_sets:
         for case in golden_set.cases:
             messages: tuple[Message, ...] = ()
-            if not recorded:
+            if not recorded and golden_set.name not in brought:
                 try:
                     messages = render_messages(candidate.prompt, case, golden_set.card.task)
                 except SpecError as error:

@@ -13,6 +13,7 @@ from evalharness.core.suites import Suite
 from evalharness.engine.build import rescore_folder
 from evalharness.engine.collect import Collecting, collect
 from evalharness.engine.plan import Asked
+from evalharness.engine.prepare import prepare
 from evalharness.errors import InvalidComparisonError, Problem, SpecError, StoreError, UsageError
 from evalharness.plugins import Registry
 from evalharness.spec.load import load_candidate, load_suite
@@ -221,26 +222,41 @@ def suite_of(folder: Path, paths: PathPolicy) -> str | None:
     return str(paths.cwd / path) if path else None
 
 
-def choose_suite(named: Sequence[str | None], given: str | Path | None, surroundings: Surroundings) -> Suite:
-    """The one suite to use: `given` (`--suite`), else what the sides name, which must agree.
+def choose_suite(
+    named: Sequence[str | None],
+    given: str | Path | None,
+    surroundings: Surroundings,
+    *,
+    stored: Sequence[Path | None] = (),
+) -> Suite:
+    """The one suite to use, complete: `given` (`--suite`), else what the sides name, which must agree.
+
+    Args:
+        named: paths of suites.
+        given: the path of one, in their place.
+        surroundings: where files and plugins are found.
+        stored: for each side its run folder, None for one that is to be asked (`engine.prepare`).
 
     Raises:
-        UsageError: none is named, or two. SpecError: the suite's files are wrong.
+        UsageError: none is named, or two, or a benchmark cannot be had. SpecError: the suite's files are wrong.
     """
     if given is not None:
         path = surroundings.paths.argument(str(given))
-        return load_suite(path, paths=surroundings.paths, registry=surroundings.registry)
-    paths = list(dict.fromkeys(str(Path(name).resolve()) for name in named if name is not None))
-    if not paths:
-        raise UsageError(
-            "no suite is named; add `suite: suites/NAME.yaml` to the candidate file or give --suite"
-        )
-    if len(paths) > 1:
-        shown = " and ".join(surroundings.paths.show(Path(p)) for p in paths)
-        raise UsageError(f"the two sides name different suites ({shown}); choose one with --suite")
-    return load_suite(
-        surroundings.paths.argument(paths[0]), paths=surroundings.paths, registry=surroundings.registry
-    )
+    else:
+        paths = list(dict.fromkeys(str(Path(name).resolve()) for name in named if name is not None))
+        if not paths:
+            raise UsageError(
+                "no suite is named; add `suite: suites/NAME.yaml` to the candidate file or give --suite"
+            )
+        if len(paths) > 1:
+            shown = " and ".join(surroundings.paths.show(Path(p)) for p in paths)
+            raise UsageError(f"the two sides name different suites ({shown}); choose one with --suite")
+        path = surroundings.paths.argument(paths[0])
+    suite = load_suite(path, paths=surroundings.paths, registry=surroundings.registry)
+    whole, told = prepare(suite, stored=stored, paths=surroundings.paths, registry=surroundings.registry)
+    for text in told:
+        surroundings.how.progress.note(text)
+    return whole
 
 
 def _as_scored_by(suite: Suite, folder: Path, surroundings: Surroundings) -> Run:

@@ -38,7 +38,11 @@ BUILTINS: Final[Mapping[str, Mapping[str, str]]] = {
         "vllm": "evalharness.providers.openai_compatible:VLLM",
     },
     "judges": {},
-    "benchmarks": {},
+    "benchmarks": {
+        "inspect": "evalharness.benchmarks.inspect_task:InspectTask",
+        "lm_eval": "evalharness.benchmarks.lm_eval_task:LmEvalTask",
+    },
+    "readers": {},
     "stages": {},
     "sources": {},
     "reporters": {},

@@ -1,7 +1,7 @@
 """Registry: names to classes, built as a value and passed in. No global state, nothing imported to be listed.
 
 A third party registers under the entry-point group `evalharness.<kind>` (scorers, providers, judges, benchmarks,
-stages, sources, reporters):
+readers, stages, sources, reporters):
 
     [project.entry-points."evalharness.scorers"]
     tone = "acme_evals.tone:Tone"

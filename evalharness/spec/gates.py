@@ -202,6 +202,9 @@ class GateChecker:
             golden_set = self.sets.get(item.metric.partition("/")[0])
             if golden_set is not None and item.metric in self.metrics:
                 self.check_slice((*at, "slice"), item.slice, golden_set)
+            elif golden_set is None and "=" not in item.slice:
+                message = f"{item.slice!r} is not a slice: write a tag and its value, key=value"
+                self.document.add((*at, "slice"), message)
 
     def check_slice(self, loc: Loc, text: str, golden_set: GoldenSet) -> None:
         known = slices_of(golden_set)
@@ -321,7 +324,9 @@ def policy(gate: GateFile, sets: Mapping[str, GoldenSet]) -> GatePolicy:
         slices=tuple(
             SliceRule(
                 metric=item.metric,
-                slice=slices_of(sets[item.metric.partition("/")[0]])[item.slice],
+                slice=Slice(*item.slice.split("=", 1))
+                if item.metric.partition("/")[0] not in sets
+                else slices_of(sets[item.metric.partition("/")[0]])[item.slice],
                 margin=item.max_drop or item.max_rise,
             )
             for item in gate.slices

@@ -129,11 +129,18 @@ class CandidateFile(ProviderFields):
 
 
 class EvalFile(Spec):
-    """One golden set and the scorers that read the answers to it."""
+    """One golden set, benchmark or task of result files, and the scorers that read the answers to it."""
 
     id: Slug = Field(description="First half of the metric's id: <eval>/<scorer>")
     golden_set: Line | None = Field(default=None, description="Path of a golden set's folder")
-    benchmark: dict[str, Any] | None = Field(default=None, description="Not available in this version")
+    benchmark: dict[str, Any] | None = Field(
+        default=None,
+        description="Instead of golden_set: `{lm_eval: TASK}` or `{inspect: TASK}`, with their settings",
+    )
+    results: Line | None = Field(
+        default=None,
+        description="Instead of golden_set: a task by its name in the result files that are compared",
+    )
     scorers: list[ScorerItem] = Field(
         default=[], description="`name`, `{name: value}` or `{name: {parameter: value}}`"
     )

@@ -10,13 +10,15 @@ from typing import Any, Final
 
 from evalharness._canon import digest
 from evalharness.content import PathPolicy
-from evalharness.core.cases import GoldenSet
+from evalharness.core.benchmarks import RESULTS, BenchmarkSpec
+from evalharness.core.cases import Card, GoldenSet
 from evalharness.core.judges import Judge
-from evalharness.core.protocols import Scorer
+from evalharness.core.protocols import IdentifiedScorer, Scorer
 from evalharness.core.suites import JUDGE_METRIC, EvalSpec, ScorerSpec, Suite
 from evalharness.errors import PluginError, Problem, SpecError, UsageError
 from evalharness.plugins import Registry
-from evalharness.spec.candidates import resolve
+from evalharness.spec.benchmarks import benchmark_spec
+from evalharness.spec.candidates import is_local, resolve
 from evalharness.spec.checking import check, part
 from evalharness.spec.gates import JUDGED, GateChecker, Named, gate_warnings, policy, sampling_of
 from evalharness.spec.golden_sets import CARD, CASES, load_golden_set
@@ -87,7 +89,7 @@ def suite_warnings(suite: Suite) -> tuple[str, ...]:
         # no path: warnings are part of comparison.json, which is the same wherever the files lie
         f"golden set {item.name} is not locked: its cases can change unseen; run: evalharness golden lock FOLDER"
         for item in suite.golden_sets
-        if not item.card.cases_digest
+        if not item.card.cases_digest and item.name not in suite.benchmark_sets
     ]
     warnings += [
         f"golden set {item.name} is not held out: models may be trained on its cases, and what they score on it then "
@@ -140,14 +142,17 @@ class _Loader:
 
     def load_eval(self, index: int, item: EvalFile) -> EvalSpec | None:
         loc: Loc = ("evals", index)
-        if item.benchmark is not None:
-            self.gate.complete = self.gate.all_sets = False
-            hint = "turn its cases into a golden set"
-            self.document.add((*loc, "benchmark"), "benchmarks are not available in this version", hint)
-            return None
+        sources = [name for name in ("golden_set", "benchmark", "results") if getattr(item, name) is not None]
+        if len(sources) > 1:
+            message = f"the eval {item.id!r} has {' and '.join(sources)}"
+            self.document.add((*loc, sources[1]), message, "one of them brings the cases; keep one")
+        elif sources and sources[0] != "golden_set":
+            return self.brought(loc, item)
         golden_set = None
         if item.golden_set is None:
-            self.document.add((*loc, "golden_set"), f"the eval {item.id!r} has no golden_set")
+            self.document.add(
+                (*loc, "golden_set"), f"the eval {item.id!r} has no golden_set", "or a benchmark, or results"
+            )
         else:
             golden_set = self.golden_set((*loc, "golden_set"), item.golden_set)
         judge = self.judge((*loc, "judge"), item.id, item.judge) if item.judge is not None else None
@@ -163,6 +168,44 @@ class _Loader:
         if judge is not None and reads_contexts(judge):
             self.check_needs((*loc, "judge"), f"the judge {judge.name}", ("contexts",), golden_set)
         return EvalSpec(id=item.id, golden_set=golden_set, scorers=tuple(specs), judge=judge)
+
+    def brought(self, loc: Loc, item: EvalFile) -> EvalSpec | None:
+        """An eval whose cases another tool brings: which ones is known once the tool is asked."""
+        self.gate.complete = self.gate.all_sets = False
+        judge = self.judge((*loc, "judge"), item.id, item.judge) if item.judge is not None else None
+        if item.benchmark is None:
+            assert item.results is not None
+            taken = {
+                place: match.group(1)
+                for place, (name, given) in enumerate(item.scorers)
+                if given is None and (match := RECORDED_NAME.fullmatch(name))
+            }
+            own = [place for place in range(len(item.scorers)) if place not in taken]
+            specs = self.scorers((*loc, "scorers"), item, None, own)
+            spec = BenchmarkSpec(
+                runner=RESULTS,
+                task=item.results,
+                params={},
+                written={"results": item.results},
+                metrics=tuple(taken.values()),
+            )
+        else:
+            if item.judge is not None:
+                hint = "judge answers to a golden set, or compare the logs as `results`"
+                self.document.add((*loc, "judge"), "a benchmark scores its answers itself", hint)
+            found = benchmark_spec(self.document, loc, item, self.paths, self.registry)
+            if found is None:
+                return None
+            spec, specs = found, []
+        return EvalSpec(
+            id=item.id,
+            golden_set=GoldenSet(
+                card=Card(name=f"{spec.runner}:{item.id}", version="", task=""), cases=(), digest=""
+            ),
+            scorers=tuple(specs),
+            judge=judge,
+            benchmark=spec,
+        )
 
     def folder(self, loc: Loc, text: str, names: Sequence[str]) -> Path | None:
         """The folder that `text` names. A link inside it leads no further than a path in the suite may."""
@@ -204,12 +247,17 @@ class _Loader:
         self.gate.metrics[f"{eval_id}/{JUDGE_METRIC}"] = Named(JUDGED, loc, pairwise=pairwise)
         return judge
 
-    def scorers(self, loc: Loc, item: EvalFile, golden_set: GoldenSet | None) -> list[ScorerSpec]:
+    def scorers(
+        self, loc: Loc, item: EvalFile, golden_set: GoldenSet | None, only: Sequence[int] | None = None
+    ) -> list[ScorerSpec]:
+        """The scorers of an eval, or `only` those at some places of its list."""
         specs: list[ScorerSpec] = []
         lines = (
             {JUDGE_METRIC: self.document.place((*loc[:-1], "judge")).line} if item.judge is not None else {}
         )
         for index, (written, params) in enumerate(item.scorers):
+            if only is not None and index not in only:
+                continue
             at = (*loc, index)
             built = self.build(at, written, params)
             if built is None:
@@ -294,9 +342,13 @@ class _Loader:
         return Built(ScorerSpec(name=spec.name, id=spec.id, params=params), scorer)
 
     def file(self, loc: Loc, text: str, how: str) -> Any:
+        if how == "model" and not is_local(text, self.document, self.paths):
+            return text
         found = resolve(self.document, loc, text, self.paths)
         if found is None:
             return None
+        if how == "model":
+            return str(found)
         shown = self.paths.show(found)
         try:
             content = read_text(found, shown, limit=MAX_BYTES)
@@ -338,7 +390,7 @@ class _Loader:
                 "id": spec.id,
                 "name": spec.name,
                 "version": self.built[item.id, spec.id].scorer.version,
-                "params": dict(spec.params),
+                "params": _identity(self.built[item.id, spec.id]),
             }
             for spec in item.scorers
         ]
@@ -349,7 +401,13 @@ class _Loader:
             "task": item.golden_set.card.task,
             "scorers": scorers,
             "judge": item.judge.digest if item.judge is not None else None,
-        }
+        } | ({"benchmark": dict(item.benchmark.written)} if item.benchmark is not None else {})
+
+
+def _identity(built: Built) -> dict[str, Any]:
+    """What stands for the parameters in the suite's digest."""
+    scorer = built.scorer
+    return dict(scorer.identity if isinstance(scorer, IdentifiedScorer) else built.spec.params)
 
 
 def _parameters(cls: Any) -> Mapping[str, inspect.Parameter]:

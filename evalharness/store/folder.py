@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from evalharness._canon import canonical_json, digest_lines, short
 from evalharness.core.attempts import Attempt, Failure
+from evalharness.core.cases import Case
 from evalharness.core.runs import AttemptKey, Run
 from evalharness.core.scores import Score, Scored
 from evalharness.errors import StoreError
@@ -24,13 +25,22 @@ from evalharness.store.files import (
     write_lines,
 )
 from evalharness.store.journal import NAME as JOURNAL
-from evalharness.store.records import attempt_from_row, attempt_to_row, score_from_value, score_to_value
+from evalharness.store.records import (
+    attempt_from_row,
+    attempt_to_row,
+    case_from_row,
+    case_to_row,
+    score_from_value,
+    score_to_value,
+)
 from evalharness.store.scores import ScoreCache
 
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 ATTEMPTS: Final = "attempts.jsonl"
 SCORES: Final = "scores.jsonl"
+CASES: Final = "cases.jsonl"
+"""Cases that lie in no file of the user's: a benchmark's, or those of another tool's results."""
 _COUNTS: Final = ("planned", "scored", "failed", "unscored")
 _SHAPE: Final[Mapping[str, type]] = {
     "run_id": str, "name": str, "repeats": int, "plan": str, "candidate": dict, "suite": dict, "golden_sets": dict,
@@ -144,6 +154,8 @@ def save_run(folder: Path, run: Run) -> None:
     attempts = write_lines(
         folder / ATTEMPTS, (attempt_to_row(a) for group in run.attempts.values() for a in group.values())
     )
+    if run.cases:
+        write_lines(folder / CASES, _case_rows(run.cases))
     _save_scores(folder, run, attempts)
     with contextlib.suppress(StoreError):
         drop_journal(folder)
@@ -157,6 +169,28 @@ def save_scores(folder: Path, run: Run) -> None:
 def _save_scores(folder: Path, run: Run, attempts: str) -> None:
     scores = write_lines(folder / SCORES, _score_rows(run))
     write_json(folder / MANIFEST, {**run.manifest, "files": {ATTEMPTS: attempts, SCORES: scores}})
+
+
+def _case_rows(cases: Mapping[str, Iterable[Case]]) -> Iterator[dict[str, Any]]:
+    return ({"golden_set": name, **case_to_row(case)} for name, group in cases.items() for case in group)
+
+
+def read_cases(folder: Path) -> dict[str, tuple[Case, ...]]:
+    """The cases a run folder holds itself, by golden set; none where all lie in the user's files.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    path = folder / CASES
+    found: dict[str, list[Case]] = {}
+    if not path.exists():
+        return {}
+    try:
+        for line, row in enumerate(read_lines(path), 1):
+            found.setdefault(row["golden_set"], []).append(case_from_row(row, line))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path}: damaged ({error!r}); run the candidate again") from error
+    return {name: tuple(cases) for name, cases in found.items()}
 
 
 def drop_journal(folder: Path) -> None:
@@ -292,6 +326,7 @@ def load_run(folder: Path) -> Run:
         attempts=attempts,
         scores=scores,
         manifest=manifest,
+        cases=read_cases(folder),
     )
     if content_id(run.candidate_digest, run.suite_digest, attempts, scores) != run.id:
         raise StoreError(

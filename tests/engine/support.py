@@ -190,7 +190,13 @@ class Place:
         return Store(self.root / ".evalharness")
 
     def collect(
-        self, who: Candidate, what: Suite | None = None, *, fresh: bool = False, progress: Lines | None = None
+        self,
+        who: Candidate,
+        what: Suite | None = None,
+        *,
+        fresh: bool = False,
+        progress: Lines | None = None,
+        registry: Registry = REGISTRY,
     ) -> tuple[Run, Path]:
         how = Collecting(
             store=self.store,
@@ -200,7 +206,7 @@ class Place:
             version="0",
             progress=progress or Lines(),
         )
-        return collect(what or suite(), who, REGISTRY, how)
+        return collect(what or suite(), who, registry, how)
 
     @property
     def folder(self) -> Path:

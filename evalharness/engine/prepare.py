@@ -1,0 +1,86 @@
+"""A suite made complete: the tools it names bring their cases, or stored runs do that hold them already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from evalharness.content import PathPolicy
+from evalharness.core.benchmarks import RESULTS, Benchmark, BenchmarkSpec, Task
+from evalharness.core.suites import EvalSpec, Suite
+from evalharness.engine.build import task_of
+from evalharness.errors import EvalHarnessError, PluginError, SpecError
+from evalharness.plugins import Registry
+from evalharness.spec.benchmarks import completed, unfinished
+from evalharness.store.folder import read_manifest
+
+
+def prepare(
+    suite: Suite,
+    *,
+    stored: Sequence[Path | None],
+    paths: PathPolicy,
+    registry: Registry,
+    results: Mapping[str, Task] | None = None,
+) -> tuple[Suite, tuple[str, ...]]:
+    """The suite with every case known, its gate checked, and what a user should know of the tasks.
+
+    Args:
+        suite: as its file says.
+        stored: for each side the run folder it is read from, None for one that is to be asked. Where every side is
+            stored the cases come from there: neither the tool nor its data need be there, and a verdict does not
+            depend on them.
+        paths: of the suite's file.
+        registry: where benchmarks are found.
+        results: tasks that result files bring, by eval id.
+
+    Raises:
+        UsageError: there is no such task, or its data cannot be had. MissingExtraError: the tool is not installed.
+        SpecError: the gate does not fit the metrics. StoreError: a stored run is damaged.
+    """
+    if suite.complete:
+        return suite, ()
+    tasks: dict[str, Task] = dict(results or {})
+    open_evals = [item for item in suite.evals if not item.complete and item.id not in tasks]
+    if open_evals and stored and None not in stored:
+        for item in open_evals:
+            found = next((task for folder in stored if folder and (task := _stored(folder, item))), None)
+            if found is not None:
+                tasks[item.id] = found
+    for item in open_evals:
+        if item.id not in tasks and item.benchmark is not None and item.benchmark.runner != RESULTS:
+            tasks[item.id] = load_task(item.benchmark, item.golden_set.name, registry)
+    whole, told = completed(suite, tasks, paths=paths, registry=registry)
+    problems = unfinished(whole)
+    if problems:
+        raise SpecError(problems)
+    return whole, told
+
+
+def make_benchmark(spec: BenchmarkSpec, registry: Registry) -> Benchmark:
+    """The plugin that runs a benchmark. The suite was validated, so bad parameters do not get here."""
+    made: Benchmark = registry.load("benchmarks", spec.runner)(spec.task, **spec.params)
+    return made
+
+
+def load_task(spec: BenchmarkSpec, name: str, registry: Registry) -> Task:
+    """A benchmark's cases and metrics.
+
+    Raises:
+        UsageError, MissingExtraError: as `Benchmark.load` does. PluginError: the tool raised something else.
+    """
+    benchmark = make_benchmark(spec, registry)
+    try:
+        return benchmark.load(name)
+    except EvalHarnessError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"benchmark {spec.runner} {spec.task!r} cannot be loaded: {type(error).__name__}: {str(error)[:500]}"
+        ) from error
+
+
+def _stored(folder: Path, item: EvalSpec) -> Task | None:
+    """The task of an eval as a stored run holds it, None where it holds none."""
+    row = read_manifest(folder).get("tasks", {}).get(item.id)
+    return task_of(folder, row, item.golden_set.name) if row is not None else None
