@@ -57,9 +57,9 @@ class ModelServerHandle:
 
 
 @contextmanager
-def running_server(*args: str) -> Iterator[ModelServerHandle]:
-    """Start `model_server.py` with `args`, wait until it listens, stop it at the end."""
-    command = [sys.executable, str(SCRIPT), "--port", "0", "--exit-with-stdin", *args]
+def running_server(*args: str, script: Path = SCRIPT) -> Iterator[ModelServerHandle]:
+    """Start `model_server.py`, or another script here, with `args`, wait until it listens, stop it at the end."""
+    command = [sys.executable, str(script), "--port", "0", "--exit-with-stdin", *args]
     # Standard input is held open: should this process be killed, the server sees it close and stops too.
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
