@@ -12,6 +12,8 @@ BUILTINS: Final[Mapping[str, Mapping[str, str]]] = {
         "chrf": "evalharness.scorers.overlap:Chrf",
         "choice": "evalharness.scorers.choice:Choice",
         "contains": "evalharness.scorers.exact:Contains",
+        "entity_f1": "evalharness.scorers.entities:EntityF1",
+        "entity_macro_f1": "evalharness.scorers.entities:EntityMacroF1",
         "exact_match": "evalharness.scorers.exact:ExactMatch",
         "field_accuracy": "evalharness.scorers.structured:FieldAccuracy",
         "field_f1": "evalharness.scorers.structured:FieldF1",

@@ -28,10 +28,12 @@ TARGETS: dict[str, tuple[Any, ...]] = {
     "numeric": ("3",),
     "field_accuracy": ({"a": 1},),
     "field_f1": ({"a": 1},),
+    "entity_f1": ({"PER": ["Ada"]},),
+    "entity_macro_f1": ({"PER": ["Ada"]},),
 }
 # What this module knows of; scorers of other packages keep their own tests.
 NAMES = [name for name, path in BUILTINS["scorers"].items() if path.split(":")[0].rpartition(".")[2] in {
-    "exact", "numeric", "choice", "classification", "structured", "overlap", "surface", "recorded"
+    "exact", "numeric", "choice", "classification", "structured", "overlap", "surface", "recorded", "entities"
 }]  # fmt: skip
 
 
@@ -92,7 +94,7 @@ def test_a_ten_megabyte_answer_is_scored_in_seconds(name: str) -> None:
 def test_scorers_load_no_heavy_library_before_they_need_it() -> None:
     code = (
         "import sys, importlib\n"
-        "for m in 'exact numeric choice classification structured overlap surface recorded'.split():\n"
+        "for m in 'exact numeric choice classification structured overlap surface recorded entities'.split():\n"
         "    importlib.import_module('evalharness.scorers.' + m)\n"
         "print([m for m in ('numpy', 'jsonschema', 'pydantic', 're2', 'sacrebleu', 'sklearn') if m in sys.modules])\n"
     )

@@ -40,6 +40,7 @@ def test_every_text_scorer_is_in_the_table_with_an_example() -> None:
         "numeric",
         "choice",
         "classification",
+        "entities",
         "structured",
         "overlap",
         "surface",
