@@ -1,4 +1,4 @@
-"""Provider `replay`: recorded outputs, read from JSON Lines.
+"""Provider `replay`: recorded outputs, read from JSON Lines, or what a retriever found, read from a run file.
 
 One object a line, as the file formats page says:
 
@@ -9,6 +9,8 @@ One object a line, as the file formats page says:
 Only `id` and one of `output`, `ranking` and `error` are needed. A row with an `error` is a failed case whatever
 `output` says. `golden_set` tells apart an id that two golden sets use; a row without it answers for every set that has
 the id.
+
+A run file (`.trec`, `.run`, `.json`) gives a ranking for each of its queries; `store.rankings` has its form.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.protocols import Request
 from evalharness.errors import CallError, Problem, SpecError
 from evalharness.store.files import atomic_writer
+from evalharness.store.rankings import RUN_SUFFIXES, read_run
 from evalharness.store.records import response_to_row
 
 MAX_PROBLEMS: Final = 50
@@ -64,7 +67,11 @@ class Replay:
         Raises:
             SpecError: the file is missing or wrong; every problem with its line, the first 50 in words.
         """
-        self._rows, self._repeats = _read(self._path)
+        if self._path.suffix in RUN_SUFFIXES:
+            run = read_run(self._path)
+            self._rows = {query: Response(text="", ranking=ranking) for query, ranking in run.items()}
+        else:
+            self._rows, self._repeats = _read(self._path)
 
     def repeats(self) -> int:
         """The highest `repeat` in the file plus one."""

@@ -34,7 +34,7 @@ def validate(given: Sequence[str | Path], *, paths: PathPolicy, registry: Regist
 
     Args:
         given: paths as typed on the command line: candidate, suite, card or judge files, golden set or judge folders,
-            recorded outputs (`.jsonl`).
+            recorded outputs (`.jsonl`), runs of a retriever (`.trec`, `.run`).
         paths: where paths in files may lead.
         registry: scorers and providers.
 
@@ -76,7 +76,7 @@ class _Visit:
         elif kind == "outputs":
             self.recorded(recording(path))
         else:
-            hint = "known: candidate, suite, golden set, judge and outputs (.jsonl) files"
+            hint = "known: candidate, suite, golden set, judge, outputs (.jsonl) and run (.trec) files"
             raise SpecError([Problem("cannot tell what this is", self.paths.show(path), hint=hint)])
 
     def kind(self, path: Path) -> str | None:
@@ -86,7 +86,7 @@ class _Visit:
             return "judge" if (path / JUDGE).exists() else None
         if path.name in (CARD, CASES):
             return "golden set"
-        if path.suffix == ".jsonl":
+        if path.suffix in (".jsonl", ".trec", ".run"):
             return "outputs"
         if path.name == JUDGE:
             return "judge"
