@@ -51,6 +51,7 @@ from evalharness.store.folder import locked, save_scores
 
 if TYPE_CHECKING:
     from evalharness.spec.golden import Finding
+    from evalharness.spec.rankings import FromQrels
 
 
 def load_suite(path: str | Path, settings: Settings | None = None) -> Suite:
@@ -272,6 +273,22 @@ def lock_golden_set(path: str | Path, settings: Settings | None = None) -> str:
 
     use = settings or Settings()
     return lock(use.paths.argument(str(path)), paths=use.paths)
+
+
+def golden_from_qrels(
+    qrels: str | Path, queries: str | Path, out: str | Path, *, name: str, settings: Settings | None = None
+) -> FromQrels:
+    """Write a golden set from the judgments and queries of a retrieval benchmark; see `spec.rankings`.
+
+    Raises:
+        SpecError: everything wrong in the two files. UsageError: the name is not one, or `out` holds a golden set.
+        StoreError: `out` cannot be written.
+    """
+    from evalharness.spec.rankings import golden_from_qrels as make
+
+    use = settings or Settings()
+    judged, asked = use.paths.argument(str(qrels)), use.paths.argument(str(queries))
+    return make(judged, asked, Path(out), name=name, paths=use.paths)
 
 
 def validate(paths: Sequence[str | Path], settings: Settings | None = None) -> list[Problem]:

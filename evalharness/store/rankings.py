@@ -247,7 +247,11 @@ def _load_json(path: Path, found: _Found) -> Any:
         return result
 
     try:
-        return json.loads(path.read_bytes(), object_pairs_hook=once, parse_constant=_refuse_constant)
+        raw = path.read_bytes()
+        data = json.loads(raw, object_pairs_hook=once, parse_constant=_refuse_constant)
+        if b"\\ud" in raw.lower() and not _encodable(data):
+            found.add(None, "holds half a character (a lone surrogate such as \\ud800)")
+        return data
     except OSError as error:
         problem = Problem(f"cannot read the file: {error.strerror}", found.shown)
     except json.JSONDecodeError as error:
@@ -262,6 +266,14 @@ def _load_json(path: Path, found: _Found) -> Any:
     except ValueError as error:  # NaN, or a whole number of thousands of digits
         problem = Problem(f"is not JSON: {error}", found.shown)
     raise SpecError([problem]) from None
+
+
+def _encodable(data: Any) -> bool:
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""`evalharness golden`: check and lock golden sets."""
+"""`evalharness golden`: make, check and lock golden sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalharness.cli.options import common, emit, json_option, settings
 
 @click.group("golden")
 def command() -> None:
-    """Check and lock golden sets."""
+    """Make, check and lock golden sets."""
 
 
 @command.command("check")
@@ -52,6 +52,36 @@ def check(folders: tuple[str, ...], allow_small: bool, as_json: bool, allow: tup
     if as_json:
         emit(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
     return 2 if failed else 0
+
+
+@command.command("from-qrels", short_help="Make a golden set of a retrieval benchmark.")
+@click.argument("qrels")
+@click.argument("queries")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="The golden set's folder."
+)
+@click.option("--name", required=True, help="The golden set's name.")
+def from_qrels(qrels: str, queries: str, out: Path, name: str) -> int:
+    """Make a golden set of the judgments and queries of a retrieval benchmark.
+
+    QRELS is TREC's, BEIR's or JSON; QUERIES is BEIR's JSON Lines (`_id`, `text`) or `id<TAB>text`. A query becomes a
+    case where it has a relevant document.
+
+    \b
+    evalharness golden from-qrels qrels/test.tsv queries.jsonl --out golden_sets/support-search --name support-search
+    """
+    from evalharness import api
+
+    made = api.golden_from_qrels(qrels, queries, out, name=name, settings=settings())
+    shown = api.plain(str(made.folder))
+    lines = [f"{shown}: {made.n_cases:,} cases, {made.n_judgments:,} judgments"]
+    if made.n_unjudged:
+        lines.append(f"left out: {made.n_unjudged:,} queries that the qrels do not judge")
+    if made.n_without_relevant:
+        lines.append(f"left out: {made.n_without_relevant:,} judged queries without a relevant document")
+    lines.append(f"Say in {shown}/card.yaml where it comes from, then: evalharness golden lock {shown}")
+    emit("\n".join(lines))
+    return 0
 
 
 @command.command("lock", short_help="Write the digest of the cases into card.yaml.")
