@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from evalharness.core.attempts import Failure, Response
+from evalharness.core.cases import Case
 from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison
 from evalharness.report import numbers
 from evalharness.report.diff import Effort, Marked, Part, plain, word_diff
@@ -20,6 +21,7 @@ Group: TypeAlias = Literal["regressed", "fixed", "changed"]
 _QUESTION: Final = 700
 _TARGETS: Final = 4
 _TARGET: Final = 240
+_RANKS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +184,12 @@ def _case(
 ) -> CaseView:
     case, before, after = change.case, change.before, change.after
     if isinstance(before, Response) and isinstance(after, Response):
-        old, new = word_diff(before.text, after.text, effort)
+        old, new = word_diff(_said(before, case), _said(after, case), effort)
     else:
-        old, new = _alone(before), _alone(after)
+        old, new = _alone(before, case), _alone(after, case)
     question = case.question
-    targets = [_target(target) for target in case.targets[:_TARGETS]]
+    wanted = case.targets or _relevant(case)
+    targets = [_target(target) for target in wanted[:_TARGETS]]
     return CaseView(
         key=one_line(change.key, 200),
         anchor=anchor(change.key),
@@ -197,19 +200,41 @@ def _case(
         question=strip_control(question[:_QUESTION]),
         question_more=max(0, len(question) - _QUESTION),
         targets=tuple(targets),
-        targets_more=max(0, len(case.targets) - _TARGETS),
+        targets_more=max(0, len(wanted) - _TARGETS),
         moves=tuple(_moves(change, metrics)),
         before=old,
         after=new,
         failed_before=_failed(before),
         failed_after=_failed(after),
-        note=_note(before, after, old, new),
+        note=_note(before, after, case, old, new),
         verdicts=case_verdicts(verdicts.get((change.golden_set, case.id), ())),
     )
 
 
-def _alone(side: Response | Failure) -> Marked:
-    return plain(side.text) if isinstance(side, Response) else Marked((), 0, 0)
+def _said(side: Response, case: Case) -> str:
+    """The answer as text. A ranking without one is a document a line, with the grades of those that are judged."""
+    if side.text or not side.ranking:
+        return side.text
+    lines = [f"{rank}. {_graded(d, case)}" for rank, d in enumerate(side.ranking[:_RANKS], start=1)]
+    if len(side.ranking) > _RANKS:
+        lines.append(f"and {len(side.ranking) - _RANKS:,} more")
+    return "\n".join(lines)
+
+
+def _graded(document: str, case: Case) -> str:
+    grade = case.relevant.get(document)
+    return document if grade is None else f"{document} (grade {grade:g})"
+
+
+def _relevant(case: Case) -> tuple[str, ...]:
+    """The relevant documents of a case, the highest grade first."""
+    relevant = [document for document, grade in case.relevant.items() if grade > 0]
+    relevant.sort(key=lambda document: -case.relevant[document])
+    return tuple(_graded(document, case) for document in relevant)
+
+
+def _alone(side: Response | Failure, case: Case) -> Marked:
+    return plain(_said(side, case)) if isinstance(side, Response) else Marked((), 0, 0)
 
 
 def _failed(side: Response | Failure) -> str:
@@ -218,10 +243,10 @@ def _failed(side: Response | Failure) -> str:
     return one_line(f"{side.kind.replace('_', ' ')}: {side.message}", 400)
 
 
-def _note(before: Response | Failure, after: Response | Failure, old: Marked, new: Marked) -> str:
+def _note(before: Response | Failure, after: Response | Failure, case: Case, old: Marked, new: Marked) -> str:
     if isinstance(before, Failure) or isinstance(after, Failure):
         return ""
-    if before.text == after.text:
+    if _said(before, case) == _said(after, case):
         return "Both outputs are the same text; another repeat, or the scorer, made the difference."
     if not any(part.changed for part in (*old.parts, *new.parts)):
         if _joined(old.parts) == _joined(new.parts):
