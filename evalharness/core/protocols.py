@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from evalharness.core.attempts import Failure, Response
 from evalharness.core.cases import Case, Message
-from evalharness.core.scores import Metric, Score, Scored
+from evalharness.core.scores import Metric, Score, Scored, Want
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 _NOTHING: Mapping[str, Any] = {}
-
-Want: TypeAlias = Literal["answer", "log_likelihood"]
-"""What a request asks of a model: an answer, or how likely it finds a text that is given."""
 
 
 @runtime_checkable
@@ -28,6 +25,8 @@ class Scorer(Protocol):
     paths in the suite, with how the loader reads them before the scorer is built: "json" or "text" for the content,
     "model" for a folder, which becomes an absolute path (a text that names none is a hub id and stays). A scorer opens
     no other file.
+    One may have `asks = "log_likelihood"`: where every scorer of a golden set has it, candidates are not asked for
+    answers but for how likely they find each case's input.
     """
 
     name: ClassVar[str]

@@ -13,8 +13,12 @@ Kind: TypeAlias = Literal[
     "unbounded",  # no worst value exists (length in characters)
     "corpus",  # the metric is a function of summed per-case statistics (macro-F1, BLEU)
     "log_ratio",  # the exponential of a ratio of two sums, `nll` / `tokens` in `Scored.stats` (perplexity)
+    "quantile",  # a quantile (`Metric.quantile`) of the values of all attempts, 0 or more; a failed one lies beyond all
     "preference",  # each case is a preference for the candidate in [0, 1]; the baseline's is ½ by definition
 ]
+
+Want: TypeAlias = Literal["answer", "log_likelihood"]
+"""What is asked of a model: an answer, or how likely it finds a text that is given."""
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -48,7 +52,9 @@ class Metric:
 
     `unit` is "fraction" for values in [0, 1] (shown as per cent, differences as pp), else a plain word such as
     "characters". `low` and `high` bound a case's value; both None for kind "unbounded", and the worse
-    one None for kind "log_ratio", which has no worst value either.
+    one None for kinds "log_ratio" and "quantile", which have no worst value either.
+    `quantile`, in (0, 1), is that of kind "quantile". `timed` says that the values are times of calls, which differ
+    with the load they were made under.
     """
 
     direction: Direction
@@ -56,6 +62,8 @@ class Metric:
     kind: Kind
     low: float | None = 0.0
     high: float | None = 1.0
+    quantile: float | None = None
+    timed: bool = False
 
     @property
     def worst(self) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 from evalharness.core.benchmarks import BenchmarkSpec, Task
 from evalharness.core.cases import GoldenSet, Slice
 from evalharness.core.judges import Judge
+from evalharness.core.scores import Want
 
 OnProblem: TypeAlias = Literal["block", "warn"]
 
@@ -41,11 +42,15 @@ class Margin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScorerSpec:
-    """A scorer by name with its parameters as plain data. `id` is the metric's name inside the eval."""
+    """A scorer by name with its parameters as plain data. `id` is the metric's name inside the eval.
+
+    `asks`: what it needs of a candidate that can be asked; log-likelihoods where it reads no answer.
+    """
 
     name: str
     id: str
     params: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    asks: Want = "answer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

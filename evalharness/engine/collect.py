@@ -188,6 +188,7 @@ class _Job:
             self.candidate,
             repeats=repeats,
             recorded=self.provider.recorded,
+            likelihoods=getattr(self.provider, "log_likelihoods", False),
             provider_version=self.provider.version,
         )
 

@@ -218,7 +218,12 @@ class _Asking:
     def _find_open(self, repeats: int) -> list[Request]:
         how, provider = self._around.how, self._provider
         plan = make_plan(
-            self._suite, self._model, repeats=repeats, recorded=False, provider_version=provider.version
+            self._suite,
+            self._model,
+            repeats=repeats,
+            recorded=False,
+            likelihoods=getattr(provider, "log_likelihoods", False),
+            provider_version=provider.version,
         )
         if how.fresh:
             return list(plan.requests)

@@ -11,7 +11,8 @@ from evalharness._canon import digest
 from evalharness.core.candidates import Candidate
 from evalharness.core.cases import Message
 from evalharness.core.protocols import Request
-from evalharness.core.suites import Suite
+from evalharness.core.scores import Want
+from evalharness.core.suites import JUDGE_METRIC, Suite
 from evalharness.errors import Problem, SpecError
 from evalharness.spec.prompts import render_messages
 
@@ -40,15 +41,25 @@ class Plan:
 
 
 def make_plan(
-    suite: Suite, candidate: Candidate, *, repeats: int, recorded: bool, provider_version: str = ""
+    suite: Suite,
+    candidate: Candidate,
+    *,
+    repeats: int,
+    recorded: bool,
+    likelihoods: bool = False,
+    provider_version: str = "",
 ) -> Plan:
     """Build the plan. Prompts of recorded candidates are not rendered: nothing would read them.
 
+    `likelihoods`: the provider can be asked for log-likelihoods (or says itself that it cannot).
+
     Raises:
-        SpecError: a prompt template fails on some case; names the first ones.
+        SpecError: a prompt template fails on some case (names the first ones), or answers and log-likelihoods are
+            asked of one golden set.
     """
+    likely = _likelihood_sets(suite) if likelihoods else frozenset()
     return Plan(
-        requests=tuple(_requests(suite, candidate, repeats, recorded)),
+        requests=tuple(_requests(suite, candidate, repeats, recorded, likely)),
         repeats=repeats,
         digest=digest(
             [
@@ -56,12 +67,44 @@ def make_plan(
                 provider_version,
                 [[g.name, g.digest, g.card.task] for g in suite.golden_sets],
                 repeats,
+                # what is asked depends on the scorers in this one way
+                *(["log_likelihood", sorted(likely)] if likely else []),
             ],
         ),
     )
 
 
-def _requests(suite: Suite, candidate: Candidate, repeats: int, recorded: bool) -> Iterator[Request]:
+def _likelihood_sets(suite: Suite) -> frozenset[str]:
+    """Golden sets whose cases are documents: every scorer asks how likely they are, and none reads an answer.
+
+    Raises:
+        SpecError: some scorers of a golden set ask for one and some for the other.
+    """
+    asks: dict[str, dict[Want, str]] = {}
+    for item in suite.evals:
+        if item.benchmark is None:
+            own = asks.setdefault(item.golden_set.name, {})
+            own.update({spec.asks: f"{item.id}/{spec.id}" for spec in item.scorers})
+            if item.judge is not None:
+                own["answer"] = f"{item.id}/{JUDGE_METRIC}"
+    problems = [
+        Problem(
+            f"{own['log_likelihood']} asks how likely the texts of golden set {name!r} are, and {own['answer']} reads "
+            "answers to them",
+            suite.path,
+            hint="put documents and questions in two golden sets",
+        )
+        for name, own in asks.items()
+        if len(own) == 2
+    ]
+    if problems:
+        raise SpecError(problems)
+    return frozenset(name for name, own in asks.items() if "log_likelihood" in own)
+
+
+def _requests(
+    suite: Suite, candidate: Candidate, repeats: int, recorded: bool, likely: frozenset[str]
+) -> Iterator[Request]:
     decoding = {k: v for k, v in candidate.decoding.items() if k != "seed"}
     first_seed = candidate.decoding.get("seed")
     seeds = [derived_seed(first_seed, repeat) for repeat in range(repeats)]
@@ -70,7 +113,8 @@ def _requests(suite: Suite, candidate: Candidate, repeats: int, recorded: bool) 
     for golden_set in suite.golden_sets:
         for case in golden_set.cases:
             messages: tuple[Message, ...] = ()
-            if not recorded and golden_set.name not in brought:
+            want: Want = "log_likelihood" if golden_set.name in likely else "answer"
+            if not recorded and golden_set.name not in brought and want == "answer":
                 try:
                     messages = render_messages(candidate.prompt, case, golden_set.card.task)
                 except SpecError as error:
@@ -90,6 +134,8 @@ def _requests(suite: Suite, candidate: Candidate, repeats: int, recorded: bool) 
                     decoding=decoding,
                     seed=seeds[repeat],
                     schema=candidate.schema,
+                    want=want,
+                    continuation=case.question if want == "log_likelihood" else None,
                 )
     if problems:
         raise SpecError(problems)
@@ -120,5 +166,6 @@ def cache_key(candidate: Candidate, request: Request, provider_version: str = ""
             [case.id, case.input, case.choices, case.contexts],
             request.repeat,
             request.seed,
+            *([request.want, request.continuation] if request.want != "answer" else []),
         ]
     )

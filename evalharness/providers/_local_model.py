@@ -149,6 +149,63 @@ class LocalModel:
                 results.append(CallError("timeout", said, retryable=True))
         return results
 
+    def log_likelihood(self, context: str, continuation: str, window: int | None) -> dict[str, float]:
+        """How likely `continuation` is after `context`, both taken as they are: no chat template. Blocks.
+
+        Both are tokenised together, and the context alone tells where the continuation begins (spaces at the end of
+        the context go to the continuation), as lm-evaluation-harness does. An empty context is the token that begins a
+        text (bos, else eos). What does not fit the window is read in windows whose tokens are counted once, each after the
+        token before it; the last one reaches back as far as the window allows (lm-evaluation-harness' rolling windows).
+
+        Returns:
+            `nll` in nats, `tokens`, `greedy` (1.0 or 0.0), `window` (most tokens read at once).
+
+        Raises:
+            CallError: the continuation is empty or, after a context, longer than the window.
+        """
+        torch = self._torch
+        limit = min(window or 10**9, self._limit or 10**9)
+        kept = context.rstrip()
+        context, continuation = kept, context[len(kept) :] + continuation
+        whole: list[int] = self._tokenizer(context + continuation, add_special_tokens=False, verbose=False)[
+            "input_ids"
+        ]
+        before = (
+            len(self._tokenizer(context, add_special_tokens=False, verbose=False)["input_ids"])
+            if context
+            else 0
+        )
+        asked = whole[before:]
+        if not asked:
+            raise CallError("bad_request", "there is no token to find likely")
+        if before == 0:
+            start = self._tokenizer.bos_token_id
+            prefix = [start if start is not None else self._tokenizer.eos_token_id]
+            if prefix == [None]:
+                raise CallError(
+                    "bad_request", "the tokenizer has neither a bos nor an eos token to begin with"
+                )
+        else:
+            prefix = whole[:before]
+            if len(asked) > limit:
+                raise CallError("bad_request", f"the text's {len(asked)} tokens exceed the window of {limit}")
+        nll, greedy = 0.0, True
+        for at in range(0, len(asked), limit):
+            part = asked[at : at + limit]
+            row = ([*prefix, *asked[:at], *part][:-1])[-limit:]
+            with torch.inference_mode():
+                ids = torch.tensor([row], device=self._model.device)
+                logits = self._model(input_ids=ids).logits[0, -len(part) :].float().log_softmax(dim=-1)
+            wanted = torch.tensor(part, device=logits.device)
+            nll -= float(logits.gather(1, wanted[:, None]).double().sum())
+            greedy = greedy and bool((logits.argmax(dim=-1) == wanted).all())
+        return {"nll": nll, "tokens": float(len(asked)), "greedy": float(greedy), "window": float(limit)}
+
+    @property
+    def name(self) -> str:
+        """What responses call the model."""
+        return self._name
+
     def _padded(self, prompts: Sequence[list[int]]) -> tuple[Any, Any]:
         """Token ids and attention mask, shape (prompts, longest), padded on the left: answers begin in one column."""
         width = max(len(prompt) for prompt in prompts)

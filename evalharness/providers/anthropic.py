@@ -54,6 +54,7 @@ class Anthropic:
     version: ClassVar[str] = "1"
     recorded: ClassVar[bool] = False
     cacheable: ClassVar[bool] = True
+    log_likelihoods: ClassVar[bool] = True
 
     def __init__(self, candidate: Candidate) -> None:
         options = candidate.options
@@ -104,9 +105,14 @@ class Anthropic:
         """One call.
 
         Raises:
-            CallError: for everything that is not an answer.
+            CallError: for everything that is not an answer. UsageError: log-likelihoods are asked for.
         """
         assert self._endpoint is not None, "open() comes first"
+        if request.want == "log_likelihood":
+            raise UsageError(
+                "provider 'anthropic' gives no log-likelihoods; use a server with a /completions endpoint that echoes "
+                "them (vLLM), or provider: transformers"
+            )
         body = self._body(request)
         by_schema = request.schema is not None
         data, latency_ms = await self._endpoint.post(

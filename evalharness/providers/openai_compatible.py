@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from evalharness.providers._endpoint import (
     connection_options,
     find_key,
 )
+from evalharness.providers._log_likelihood import check_server, echo_fields, read_echo, summed
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 _OWNED: Final = frozenset(("model", "messages", "prompt", "stream", "stream_options", "n", "best_of", "seed"))
@@ -36,6 +39,7 @@ class OpenAICompatible:
 
     A schema is sent as `response_format` of type json_schema, strict, and no tools beside it. OpenAI, vLLM, llama.cpp
     and Ollama hold the model to it while it writes; the completions API has no such field, and there it is ignored.
+    Log-likelihoods are asked of /completions, after a check that its values are right.
 
     Options:
         base_url: the server; the key variable has to be named where this is set (`api_key_env`).
@@ -52,6 +56,7 @@ class OpenAICompatible:
     version: ClassVar[str] = "1"
     recorded: ClassVar[bool] = False
     cacheable: ClassVar[bool] = True
+    log_likelihoods: ClassVar[bool] = True
     default_url: ClassVar[str] = OPENAI_URL
     needs_key: ClassVar[bool] = True
 
@@ -66,6 +71,8 @@ class OpenAICompatible:
         default_field = "max_completion_tokens" if official and self._chat else "max_tokens"
         self._max_tokens_field: str = options.get("max_tokens_field") or default_field
         self._endpoint: Endpoint | None = None
+        self._checking = asyncio.Lock()
+        self._checked = False
 
     async def open(self) -> None:
         """Find the key and build the client. Connects to nothing.
@@ -111,12 +118,40 @@ class OpenAICompatible:
             CallError: for everything that is not an answer.
         """
         assert self._endpoint is not None, "open() comes first"
+        if request.want == "log_likelihood":
+            return await self._log_likelihood(request, self._endpoint, timeout_s)
         path = "/chat/completions" if self._chat else "/completions"
         by_schema = self._chat and request.schema is not None
         data, latency_ms = await self._endpoint.post(
             path, self._body(request), timeout_s=timeout_s, refusable=_SCHEMA if by_schema else None
         )
         return self._response(data, latency_ms, self._endpoint, by_schema=by_schema)
+
+    async def _log_likelihood(self, request: Request, endpoint: Endpoint, timeout_s: float) -> Response:
+        """By the completions API, whichever `api` answers are asked through. The server is checked once, first.
+
+        Raises:
+            UsageError: the server's values cannot be trusted, or it gives none.
+        """
+        usage: list[Usage | None] = []
+
+        async def complete(fields: Mapping[str, Any]) -> dict[str, Any]:
+            body = {"model": self._model, **fields}
+            data, _ = await endpoint.post("/completions", body, timeout_s=timeout_s)
+            usage.append(_usage(data.get("usage")))
+            return data
+
+        async with self._checking:
+            if not self._checked:
+                await check_server(complete, f"the server of provider {self.name!r}")
+                self._checked = True
+        context = "\n\n".join(m.content for m in request.messages)
+        text = context + (request.continuation or "")
+        try:
+            scores = summed(read_echo(await complete(echo_fields(text)), text), context)
+        except ValueError as error:
+            raise CallError("bad_response", f"the server's answer holds {error}") from None
+        return Response(text="", model=self._model, usage=usage[-1], scores=scores)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
-from evalharness.core.attempts import Response
+from evalharness.core.attempts import Response, Usage
 from evalharness.core.candidates import Candidate
 from evalharness.core.cases import Message
 from evalharness.core.protocols import Request
@@ -33,6 +34,7 @@ class _Job:
     timeout_s: float
     done: asyncio.Future[Response]
     loop: asyncio.AbstractEventLoop
+    continuation: str | None = None
 
 
 class Transformers:
@@ -52,12 +54,14 @@ class Transformers:
         batch_size: most requests in a batch, default 8. Batches of 1 make the last bits independent of what else
             is asked, which matters for 16-bit types.
         revision: the hub's branch, tag or commit.
+        window: most tokens read at once where log-likelihoods are asked, default the model's context.
     """
 
     name: ClassVar[str] = "transformers"
     version: ClassVar[str] = "1"
     recorded: ClassVar[bool] = False
     cacheable: ClassVar[bool] = True
+    log_likelihoods: ClassVar[bool] = True
     # a call may wait for the batch before it: `timeout_s` counts from when its own batch starts
     queues: ClassVar[bool] = True
 
@@ -102,7 +106,8 @@ class Transformers:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Response] = loop.create_future()
         sampling = Sampling.of(request.decoding, request.seed, max_tokens=self._model.default_max_tokens)
-        self._jobs.put(_Job(request.messages, sampling, timeout_s, done, loop))
+        continuation = request.continuation or "" if request.want == "log_likelihood" else None
+        self._jobs.put(_Job(request.messages, sampling, timeout_s, done, loop, continuation))
         return await done
 
     async def close(self) -> None:
@@ -134,7 +139,8 @@ class Transformers:
         for job in self._waiting:
             if job.done.cancelled():
                 continue
-            fits = not jobs or (job.sampling.shareable and job.sampling == jobs[0].sampling)
+            alike = job.sampling == jobs[0].sampling and job.continuation is None if jobs else True
+            fits = not jobs or (job.sampling.shareable and alike and jobs[0].continuation is None)
             (jobs if fits and len(jobs) < self._batch_size else rest).append(job)
         self._waiting = rest
         return jobs
@@ -152,6 +158,8 @@ class Transformers:
     def _answer(self, jobs: list[_Job]) -> list[_Outcome]:
         model = self._model
         assert model is not None
+        if jobs[0].continuation is not None:
+            return [self._likely(model, jobs[0].messages, jobs[0].continuation)]
         outcomes: list[_Outcome | None] = []
         prompts: list[list[int]] = []
         for job in jobs:
@@ -174,6 +182,21 @@ class Transformers:
             made = [_as_call_error(error) for _ in prompts]
         answers = iter(made)
         return [next(answers) if outcome is None else outcome for outcome in outcomes]
+
+    def _likely(self, model: LocalModel, messages: Sequence[Message], continuation: str) -> _Outcome:
+        context = "\n\n".join(m.content for m in messages)
+        began = time.perf_counter()
+        try:
+            scores = model.log_likelihood(context, continuation, self._candidate.options.get("window"))
+        except Exception as error:  # noqa: BLE001  one bad text must not end the thread that serves all
+            return _as_call_error(error)
+        return Response(
+            text="",
+            model=model.name,
+            usage=Usage(int(scores["tokens"]), 0),
+            latency_ms=(time.perf_counter() - began) * 1000,
+            scores=scores,
+        )
 
 
 def _as_call_error(error: Exception) -> CallError:

@@ -1,4 +1,4 @@
-"""Perplexity from recorded log-likelihoods: the exponential of nats a token over the whole set."""
+"""Perplexity: the exponential of nats a token (word, byte) over the whole set, of models asked or of recordings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
-from evalharness.core.scores import Metric, Score, Scored, Unscored
+from evalharness.core.scores import Metric, Score, Scored, Unscored, Want
+from evalharness.scorers.normalise import one_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,17 +26,23 @@ class Perplexity:
     negative, and the number of tokens it was summed over, at least 1. A case's own value is the document's perplexity;
     its statistics are `nll` and `tokens` under these two names, whatever the recording calls them. A document without
     both numbers is Unscored. There is no worst perplexity, so a failed document is left out of the metric and counted.
+
+    Under these default names a candidate that can be asked is asked: how likely it finds each case's `input`. `per`
+    "word" or "byte" divides by the document's own words (split at white space) or UTF-8 bytes, as
+    lm-evaluation-harness' word_perplexity and byte_perplexity do: these can be compared between tokenizers, perplexity
+    per token cannot.
     """
 
     name: ClassVar[str] = "perplexity"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     needs: ClassVar[tuple[str, ...]] = ()
     files: ClassVar[Mapping[str, str]] = {}
 
-    __slots__ = ("_nll", "_tokens")
+    __slots__ = ("_nll", "_per", "_tokens")
 
-    def __init__(self, nll: str = "nll", tokens: str = "tokens") -> None:
+    def __init__(self, nll: str = "nll", tokens: str = "tokens", per: str = "token") -> None:
         # Parameters come from YAML, so their types are not to be trusted.
+        one_of("per", per, ("token", "word", "byte"))
         words: dict[str, object] = {"nll": nll, "tokens": tokens}
         for key, value in words.items():
             if not isinstance(value, str) or not value.strip():
@@ -44,9 +51,15 @@ class Perplexity:
             raise ValueError(f"nll and tokens must be two recorded scores, not both {nll!r}")
         self._nll = nll
         self._tokens = tokens
+        self._per = per
+
+    @property
+    def asks(self) -> Want:
+        """Log-likelihoods, unless the names say that a recording or a program of the user's brings them."""
+        return "log_likelihood" if (self._nll, self._tokens) == ("nll", "tokens") else "answer"
 
     def __repr__(self) -> str:
-        return f"Perplexity(nll={self._nll!r}, tokens={self._tokens!r})"
+        return f"Perplexity(nll={self._nll!r}, tokens={self._tokens!r}, per={self._per!r})"
 
     @property
     def metric(self) -> Metric:
@@ -64,6 +77,10 @@ class Perplexity:
             )
         if tokens < 1:
             return Unscored(f"recorded score {self._tokens!r} must be a count of 1 or more, not {tokens:g}")
+        if self._per != "token":
+            tokens = float(_count(case.question, self._per))
+            if tokens < 1:
+                return Unscored(f"the document has no {self._per}")
         rate = nll / tokens
         if rate > _MOST_NATS:
             return Unscored(
@@ -95,6 +112,10 @@ class Perplexity:
     def breakdown(self, names: Sequence[str], sums: NDArray[np.float64]) -> Mapping[str, Any]:
         """Nothing to break down."""
         return {}
+
+
+def _count(text: str, per: str) -> int:
+    return len(text.split()) if per == "word" else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _read(response: Response, name: str) -> float | Unscored:

@@ -29,7 +29,7 @@ TAKES: Final[Mapping[str, frozenset[str]]] = {
     "vllm": (_REMOTE | {"adapter"}) - {"organization"},
     "ollama": _REMOTE - {"organization"},
     "anthropic": frozenset(("base_url", "api_key_env", "extra_body")),
-    "transformers": frozenset(("adapter", "dtype", "device", "batch_size", "revision")),
+    "transformers": frozenset(("adapter", "dtype", "device", "batch_size", "revision", "window")),
     "python": frozenset(("target",)),
     "replay": frozenset(("outputs",)),
 }

@@ -105,6 +105,11 @@ class ProviderFields(Spec):
     device: Line | None = Field(default=None, description="cpu, cuda, cuda:1, mps")
     batch_size: int | None = Field(default=None, ge=1)
     revision: Line | None = Field(default=None, description="Commit or tag on the hub")
+    window: int | None = Field(
+        default=None,
+        ge=2,
+        description="Most tokens read at once where perplexity is asked; default: the context",
+    )
     decoding: DecodingFile = DecodingFile()
     limits: LimitsFile = LimitsFile()
     price: PriceFile | None = None

@@ -14,6 +14,7 @@ from evalharness.core.benchmarks import RESULTS, BenchmarkSpec
 from evalharness.core.cases import Card, GoldenSet
 from evalharness.core.judges import Judge
 from evalharness.core.protocols import IdentifiedScorer, Scorer
+from evalharness.core.scores import Want
 from evalharness.core.suites import JUDGE_METRIC, EvalSpec, ScorerSpec, Suite
 from evalharness.errors import PluginError, Problem, SpecError, UsageError
 from evalharness.plugins import Registry
@@ -339,7 +340,8 @@ class _Loader:
         except (ValueError, TypeError) as error:
             self.document.add(loc, f"{written}: {error}")
             return None
-        return Built(ScorerSpec(name=spec.name, id=spec.id, params=params), scorer)
+        asks: Want = getattr(scorer, "asks", "answer")
+        return Built(ScorerSpec(name=spec.name, id=spec.id, params=params, asks=asks), scorer)
 
     def file(self, loc: Loc, text: str, how: str) -> Any:
         if how == "model" and not is_local(text, self.document, self.paths):
