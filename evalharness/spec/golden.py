@@ -19,6 +19,7 @@ from evalharness.errors import Problem, SpecError, StoreError
 from evalharness.spec.golden_sets import CARD, CASES, lock_problems, read_folder
 from evalharness.spec.models import CardFile
 from evalharness.spec.near import near_duplicates
+from evalharness.spec.places import misplaced
 from evalharness.spec.reader import parse_yaml, raise_problems
 from evalharness.store.files import atomic_writer
 
@@ -71,6 +72,7 @@ def check_golden_set(
         findings += _duplicates(folder.cases, shown)
         findings += _empty_questions(folder.cases, shown)
         findings += _targets(folder.cases, shown)
+        findings += _places(folder.cases, shown)
         findings += _make_up(folder.cases, shown)
     order = {"error": 0, "warning": 1, "info": 2}
     return sorted(findings, key=lambda finding: order[finding.level])
@@ -227,6 +229,12 @@ def _targets(cases: Sequence[Case], shown: str) -> Iterator[Finding]:
     empty = [
         c for c in cases if any(not t.strip() if isinstance(t, str) else t in ({}, []) for t in c.targets)
     ]
+    # a question that its passage does not answer, as in SQuAD 2.0
+    unanswerable = [c for c in empty if c.contexts and c.targets == ("",)]
+    if unanswerable:
+        message = f'{len(unanswerable)} of {len(cases)} cases have no answer in their contexts (target "")'
+        yield _finding("info", "no_answer", message, unanswerable, shown)
+    empty = [c for c in empty if not (c.contexts and c.targets == ("",))]
     if empty:
         yield _finding("error", "empty_target", f"empty targets: {_named(empty)}", empty, shown)
     outside = [
@@ -239,6 +247,28 @@ def _targets(cases: Sequence[Case], shown: str) -> Iterator[Finding]:
         message = f"the target is not among the choices: {_named(outside)}"
         yield _finding("error", "not_a_choice", message, outside, shown)
     yield from _spellings(cases, shown)
+
+
+def _places(cases: Sequence[Case], shown: str) -> Iterator[Finding]:
+    """Targets with a start and an end that do not hold their text."""
+    wrong, right = [], 0
+    for case in cases:
+        found, held = misplaced(case)
+        wrong += found
+        right += held
+    if not wrong:
+        return
+    affected = list({place.case.id: place.case for place in wrong}.values())
+    said = "; ".join(
+        f"{place.case.id} (line {place.case.line}): {place.message}" for place in wrong[:_LISTED]
+    )
+    more = f"; and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+    # where not one place holds, the numbers may well be something else than characters (seconds of a recording)
+    level: Level = "error" if right else "warning"
+    message = f"targets do not stand where their start and end say: {said}{more}"
+    if not right:
+        message += "; if these are no characters of the text, leave this be"
+    yield _finding(level, "misplaced", message, affected, shown)
 
 
 def _spellings(cases: Sequence[Case], shown: str) -> Iterator[Finding]:

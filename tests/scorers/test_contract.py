@@ -33,7 +33,8 @@ TARGETS: dict[str, tuple[Any, ...]] = {
 }
 # What this module knows of; scorers of other packages keep their own tests.
 NAMES = [name for name, path in BUILTINS["scorers"].items() if path.split(":")[0].rpartition(".")[2] in {
-    "exact", "numeric", "choice", "classification", "structured", "overlap", "surface", "recorded", "entities"
+    "exact", "numeric", "choice", "classification", "structured", "overlap", "surface", "recorded", "entities",
+    "spans"
 }]  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def build(name: str) -> Any:
 
 
 def case_for(name: str) -> Case:
-    return Case(id="c", targets=TARGETS.get(name, ("one",)), choices=("one", "two"))
+    return Case(id="c", targets=TARGETS.get(name, ("one",)), choices=("one", "two"), contexts=("one or two",))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,7 +95,7 @@ def test_a_ten_megabyte_answer_is_scored_in_seconds(name: str) -> None:
 def test_scorers_load_no_heavy_library_before_they_need_it() -> None:
     code = (
         "import sys, importlib\n"
-        "for m in 'exact numeric choice classification structured overlap surface recorded entities'.split():\n"
+        "for m in 'exact numeric choice classification structured overlap surface recorded entities spans'.split():\n"
         "    importlib.import_module('evalharness.scorers.' + m)\n"
         "print([m for m in ('numpy', 'jsonschema', 'pydantic', 're2', 'sacrebleu', 'sklearn') if m in sys.modules])\n"
     )

@@ -41,6 +41,7 @@ def test_every_text_scorer_is_in_the_table_with_an_example() -> None:
         "choice",
         "classification",
         "entities",
+        "spans",
         "structured",
         "overlap",
         "surface",

@@ -389,6 +389,36 @@ def test_targets(project: Project) -> None:
     assert found == {"empty_target": ("c1",), "not_a_choice": ("c2",), "spelling": ("c3",)}
 
 
+def test_a_question_that_its_passage_does_not_answer_has_an_empty_target(project: Project) -> None:
+    rows = numbered(200)
+    rows[3] |= {"target": "", "contexts": ["About something else."]}
+    (finding,) = [f for f in check(project, rows) if f.code in ("no_answer", "empty_target")]
+    assert (finding.level, finding.code, finding.ids) == ("info", "no_answer", ("c3",))
+
+
+def test_a_target_that_does_not_stand_where_it_says_is_an_error(project: Project) -> None:
+    rows = numbered(200)
+    text = "Ada Lovelace was born in London."
+    city, shifted = {"text": "London", "start": 25, "end": 31}, {"text": "London", "start": 24, "end": 30}
+    rows[1] |= {"input": text, "target": [{"type": "LOC", **city}]}
+    rows[2] |= {"contexts": [text], "target": city}
+    rows[3] |= {"contexts": [text], "target": {"text": ["Ada"], "answer_start": [0]}}
+    rows[4] |= {"contexts": ["", text], "target": {**city, "context": 1}}
+    assert "misplaced" not in codes(check(project, rows))
+    rows[5] |= {"contexts": [text], "target": [[{"type": "LOC", **shifted}]]}
+    (finding,) = [f for f in check(project, rows) if f.code == "misplaced"]
+    assert (finding.level, finding.ids, finding.line) == ("error", ("c5",), 6)
+    assert "c5 (line 6): 'London' at 24:30, where ' Londo' is; it stands at 25:31" in finding.message
+
+
+def test_starts_and_ends_that_never_hold_their_text_may_be_something_else(project: Project) -> None:
+    rows = numbered(200)
+    for row in rows:
+        row["target"] = {"text": f"spoken {row['id']}", "start": 3, "end": 9}
+    (finding,) = [f for f in check(project, rows) if f.code == "misplaced"]
+    assert finding.level == "warning"
+
+
 def test_a_question_without_text_is_an_error(project: Project) -> None:
     rows = numbered(200)
     rows[4]["input"] = "  "
