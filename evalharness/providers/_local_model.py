@@ -154,7 +154,7 @@ class LocalModel:
 
         Both are tokenised together, and the context alone tells where the continuation begins (spaces at the end of
         the context go to the continuation), as lm-evaluation-harness does. An empty context is the token that begins a
-        text (bos, else eos). What does not fit the window is read in windows whose tokens are counted once, each after the
+        text (bos, else eos). What does not fit the window is read in windows whose tokens count once, each after the
         token before it; the last one reaches back as far as the window allows (lm-evaluation-harness' rolling windows).
 
         Returns:

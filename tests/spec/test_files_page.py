@@ -68,7 +68,9 @@ def test_every_key_is_on_the_page() -> None:
 
 
 def test_the_optional_keys_of_a_suite_are_shown_as_they_are_read() -> None:
-    (shown,) = KEYS.findall(PAGE.read_text(encoding="utf-8"))
+    evals, shown = KEYS.findall(PAGE.read_text(encoding="utf-8"))
+    brought = SuiteFile.model_validate({"name": "s", **parse_yaml(evals, PAGE, "files.md").data}).evals
+    assert [bool(item.benchmark) for item in brought] == [True, True, False] and brought[2].results
     data = parse_yaml(shown, PAGE, "files.md").data
     suite = SuiteFile.model_validate({"name": "s", "evals": [{"id": "routing"}], **data})
     assert suite.sampling is not None

@@ -188,8 +188,12 @@ GATE = SUITE.replace("[exact_match]", "[exact_match, toy, {toy: {id: cost, low: 
         (SUITE.replace("./set", "./sett"), "suite.yaml:4: './sett' does not exist; did you mean ./set?"),
         (SUITE.replace("golden_set: ./set", "goldenset: ./set"), "did you mean golden_set?"),
         (
-            SUITE.replace("golden_set: ./set", "benchmark: {lm_eval: mmlu_pro}"),
-            "benchmarks are not available in this version",
+            SUITE.replace("golden_set: ./set", "benchmark: {lm_evil: mmlu_pro}"),
+            "suite.yaml:4: names no tool that runs it; did you mean lm_eval?",
+        ),
+        (
+            SUITE.replace("golden_set: ./set", "golden_set: ./set\n    results: gsm8k"),
+            "suite.yaml:5: the eval 'e' has golden_set and results",
         ),
         (
             SUITE.replace("[exact_match]", "[exact_mach]"),
