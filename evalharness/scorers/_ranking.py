@@ -172,17 +172,19 @@ def evaluate_rankings(
         rankings: of the same queries in the same order.
         metrics: `mrr`, `map`, either with `@k` too; `recall@k`, `precision@k`, `hit_rate@k`, `ndcg@k` and
             `ndcg_burges@k` (gain 2**grade - 1).
-        min_grade: the grade from which a document is relevant; `ndcg` takes every grade above 0.
+        min_grade: the grade from which a document is relevant, above 0; `ndcg` takes every grade above 0.
 
     Returns:
         by metric: shape (n,), in [0, 1]. A query without a relevant document has no value: it is masked.
 
     Raises:
-        ValueError: an unknown metric, or sides of different length.
+        ValueError: an unknown metric, sides of different length, or `min_grade` not above 0.
     """
     import numpy as np
 
     wanted = {name: parse_metric(name) for name in metrics}
+    if not min_grade > 0:
+        raise ValueError(f"min_grade must be a number above 0, not {min_grade!r}")
     n = len(judgments.starts) - 1
     if len(rankings.starts) - 1 != n:
         raise ValueError(f"{n} judged queries, but rankings of {len(rankings.starts) - 1}")

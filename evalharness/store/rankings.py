@@ -78,6 +78,7 @@ class _Found:
 
     def finish(self) -> None:
         """Raise SpecError when there is a problem."""
+        self.problems.sort(key=lambda problem: problem.line or 0)
         if self.total > MAX_PROBLEMS:
             self.problems.append(Problem(f"and {self.total - MAX_PROBLEMS:,} more problems", self.shown))
         if self.problems:
