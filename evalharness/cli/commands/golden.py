@@ -76,9 +76,9 @@ def from_qrels(qrels: str, queries: str, out: Path, name: str) -> int:
     shown = api.plain(str(made.folder))
     lines = [f"{shown}: {made.n_cases:,} cases, {made.n_judgments:,} judgments"]
     if made.n_unjudged:
-        lines.append(f"left out: {made.n_unjudged:,} queries that the qrels do not judge")
+        lines.append(f"left out, since the qrels do not judge them: {made.n_unjudged:,}")
     if made.n_without_relevant:
-        lines.append(f"left out: {made.n_without_relevant:,} judged queries without a relevant document")
+        lines.append(f"left out, since none of their documents is relevant: {made.n_without_relevant:,}")
     lines.append(f"Say in {shown}/card.yaml where it comes from, then: evalharness golden lock {shown}")
     emit("\n".join(lines))
     return 0
