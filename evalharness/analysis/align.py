@@ -3,11 +3,12 @@
 A case the baseline could not answer (failed, absent or unscored in every repeat) is left out of the pair and counted:
 giving it the worst score would credit the candidate. A repeat the candidate could not answer counts as the worst score
 the metric has. A metric without a worst score cannot pair such a case; it is left out, counted, and such a metric
-cannot gate.
+cannot gate. Of a quantile every repeat counts by itself, and one the candidate could not answer as slower than all.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from evalharness.core.cases import Case, GoldenSet
 from evalharness.core.protocols import CorpusScorer, PoolingScorer, Scorer
 from evalharness.core.runs import AttemptKey, Run
-from evalharness.core.scores import Score, Scored
+from evalharness.core.scores import Metric, Score, Scored
 from evalharness.core.suites import Suite
+from evalharness.stats.quantiles import Attempts
 
 Array = NDArray[np.float64]
 
@@ -66,8 +68,10 @@ class Paired:
 
     `cases`, `baseline` and `candidate` have one entry a paired case: case values averaged over repeats, on the
     metric's own scale. `rows_baseline` and `rows_candidate` are (n, k) sufficient statistics of a corpus or log-ratio
-    metric with `columns`, averaged over repeats, None otherwise. `missing_*` count attempts without a
-    score. `lost` holds the cases behind those counts: (case, missing in the baseline, missing in the candidate).
+    metric with `columns`, averaged over repeats, None otherwise. `attempts` are every repeat of baseline and candidate
+    of a quantile metric, None otherwise; its case values are infinite where a repeat failed. `missing_*` count attempts
+    without a score. `lost` holds the cases behind those counts: (case, missing in the baseline, missing in the
+    candidate).
     `dropped_unbounded` counts cases left out because the metric has no worst value. `clusters` has a label for each
     case, None when no case names one; a case without one is its own cluster.
     """
@@ -85,13 +89,15 @@ class Paired:
     repeats_baseline: int
     repeats_candidate: int
     clusters: tuple[str, ...] | None
+    attempts: tuple[Attempts, Attempts] | None = None
 
 
 def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, candidate: Run) -> Paired:
     """Pair one metric of two comparable runs."""
     summed = scorer.metric.kind in ("corpus", "log_ratio")
     corpus = scorer if summed and isinstance(scorer, CorpusScorer) else None
-    worst = scorer.metric.worst
+    whole = scorer.metric.kind == "quantile"
+    worst = _beyond_all(scorer.metric) if whole else scorer.metric.worst
     value = case_value(scorer)
     left, right = baseline.scores[metric_id], candidate.scores[metric_id]
     n_left, n_right = baseline.repeats, candidate.repeats
@@ -120,7 +126,7 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
         cases.append(case)
         values_left.append(value(before))
         values_right.append(value(after))
-        if corpus is not None:
+        if corpus is not None or whole:
             stats_left.append(before)
             stats_right.append(after)
     columns: tuple[str, ...] = ()
@@ -145,7 +151,22 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
         repeats_baseline=n_left,
         repeats_candidate=n_right,
         clusters=clusters_of(cases),
+        attempts=(_attempts(stats_left, n_left), _attempts(stats_right, n_right)) if whole else None,
     )
+
+
+def _beyond_all(metric: Metric) -> float:
+    """What a failed attempt counts as in a quantile: worse than any value there is."""
+    return math.inf if metric.direction == "lower" else metric.low or 0.0
+
+
+def _attempts(side: Sequence[Sequence[Scored]], repeats: int) -> Attempts:
+    values = np.zeros((len(side), repeats))
+    held = np.zeros((len(side), repeats), dtype=np.bool_)
+    for place, scores in enumerate(side):
+        values[place, : len(scores)] = [score.value for score in scores]
+        held[place, : len(scores)] = True
+    return Attempts(values, held)
 
 
 def values_of(

@@ -48,6 +48,8 @@ def case_changes(
     found: dict[tuple[str, str], _Moves] = {}
     for metric_id, item, _ in suite.metrics:
         metric = scorers[metric_id].metric
+        if metric.kind == "quantile":
+            continue  # every answer takes another time: no case has changed by that
         gated = not suite.gate.rule(metric_id).advisory
         sign = 1.0 if metric.direction == "higher" else -1.0
         paired = pairs[metric_id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,12 @@ from evalharness.core.runs import Run
 from evalharness.stats.paired import paired_cases, paired_corpus
 from evalharness.stats.ppi import ppi_difference
 from evalharness.stats.preference import win_rate
+from evalharness.stats.quantiles import Attempts, paired_quantile
+from evalharness.stats.rates import exact_upper
 from evalharness.stats.ratio import paired_log_ratio
+
+MOST_RARE: Final = 10
+"""Up to this many events are few: what they leave open is then said beside the difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,9 @@ def estimated(sample: Sample, *, whole: bool) -> Estimated:
         return Estimated(_log_ratio(sample))
     if kind == "preference":
         return Estimated(_preference(sample))
-    return Estimated(_cases(sample))
+    if kind == "quantile":
+        return Estimated(_quantile(sample))
+    return Estimated(_cases(sample), note=_rare(sample))
 
 
 def _cases(sample: Sample) -> PairedEstimate:
@@ -154,6 +161,49 @@ def _preference(sample: Sample) -> PairedEstimate:
         alpha=sample.levels.alpha,
         level=sample.levels.level,
         rng=sample.rng,
+    )
+
+
+def _quantile(sample: Sample) -> PairedEstimate:
+    paired, index, metric = sample.paired, sample.index, sample.scorer.metric
+    assert paired.attempts is not None and metric.quantile is not None
+    left, right = (Attempts(side.values[index], side.held[index]) for side in paired.attempts)
+    return paired_quantile(
+        left,
+        right,
+        q=metric.quantile,
+        sign=1.0 if metric.direction == "higher" else -1.0,
+        clusters=sample.clusters,
+        alpha=sample.levels.alpha,
+        level=sample.levels.level,
+        rng=sample.rng,
+    )
+
+
+def _rare(sample: Sample) -> str | None:
+    """What few events on the candidate's side leave open, in words; None of other metrics and of many events.
+
+    A unit counts as soon as one of its answers does, so that the rate of units bounds that of answers from above.
+    """
+    metric, paired = sample.scorer.metric, sample.paired
+    if (metric.kind, metric.direction, metric.unit) != ("binary", "lower", "fraction"):
+        return None
+    hit = paired.candidate[sample.index] > 0
+    clusters = sample.clusters
+    units = len(hit) if clusters is None else len(set(clusters))
+    events = (
+        int(hit.sum())
+        if clusters is None
+        else len({c for c, is_hit in zip(clusters, hit, strict=True) if is_hit})
+    )
+    if events > MOST_RARE:
+        return None
+    noun = "cases" if units == len(hit) else "clusters"
+    with_any = "" if noun == "cases" and paired.repeats_candidate == 1 else " with any"
+    highest = 100 * exact_upper(events, units, sample.levels.alpha)
+    return (
+        f"{events:,} of {units:,} candidate {noun}{with_any}: the true rate may still be as high as {highest:.3g}% "
+        f"(exact one-sided {100 * (1 - sample.levels.alpha):.4g}% bound)"
     )
 
 

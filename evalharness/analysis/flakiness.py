@@ -36,8 +36,8 @@ def flakiness(
 
     All answers of both runs count. An answer that both runs hold (the cache gave it to one of them) counts once, a
     failed or unscored one does not count, and a case with fewer than two answers is left out of the metric's numbers.
-    Corpus metrics are left out: they are no mean of case values. So are metrics without a margin to hold a drop
-    against, and those with two answers to fewer than two cases.
+    Corpus metrics and quantiles are left out: they are no mean of case values. So are metrics without a margin to hold
+    a drop against, and those with two answers to fewer than two cases.
 
     Args:
         suite: what the runs are compared on.
@@ -55,7 +55,7 @@ def flakiness(
     for metric_id, item, _ in suite.metrics:
         scorer = scorers[metric_id]
         margin = margins.get(metric_id, 0.0)
-        if scorer.metric.kind == "corpus" or margin <= 0:
+        if scorer.metric.kind in ("corpus", "quantile") or margin <= 0:
             continue
         answers = _answers(item.golden_set, metric_id, scorer, baseline, candidate)
         if np.count_nonzero(answers.given.sum(axis=1) >= 2) < 2:

@@ -54,13 +54,14 @@ def count_coverage(
     unreadable: set[tuple[str, AttemptKey]] = set()
     for group in attempts.values():
         planned += len(group)
-        for attempt in group.values():
-            if isinstance(attempt.outcome, Failure):
+        for made in group.values():
+            if isinstance(made.outcome, Failure):
                 failed += 1
-                reasons[attempt.outcome.kind] += 1
+                reasons[made.outcome.kind] += 1
     for metric, values in scores.items():
         for key, score in values.items():
-            if isinstance(score, Unscored):
+            attempt = attempts.get(sets[metric], {}).get(key)
+            if isinstance(score, Unscored) and not (attempt is not None and attempt.failed):
                 unreadable.add((sets[metric], key))
                 reasons[f"{metric}: {score.reason}"] += 1
     return Coverage(

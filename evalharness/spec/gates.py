@@ -24,7 +24,7 @@ from evalharness.spec.values import ONE_MARGIN
 
 SMALL_SLICE: Final = 50
 """A gating slice of fewer cases than this sees large drops only."""
-_RATIOS: Final[frozenset[Kind]] = frozenset(("log_ratio",))
+_RATIOS: Final[frozenset[Kind]] = frozenset(("log_ratio", "quantile"))
 """Kinds whose change is a ratio and not a difference."""
 _BY_CASE: Final[frozenset[Kind]] = frozenset(("binary", "bounded", "unbounded"))
 """Kinds that are a mean of case values, which human labels can correct case by case."""
