@@ -153,13 +153,13 @@ def content_digest(path: Path) -> str:
 
 
 def model_digest(path: Path) -> str:
-    """`content_digest` of a model's folder, read again in this process only where a file's size or time changed.
+    """`content_digest` of a model's files, read again in this process only where a file's size or time changed.
 
     Raises:
         UsageError: something cannot be read.
     """
     try:
-        files = sorted(item for item in path.rglob("*") if item.is_file())
+        files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
         stats = ((file, file.stat()) for file in files)
         return _digest_once(path, tuple((str(f), s.st_size, s.st_mtime_ns) for f, s in stats))
     except OSError as error:

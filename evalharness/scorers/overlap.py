@@ -1,4 +1,4 @@
-"""Overlap with reference texts: ROUGE-L, BLEU, chrF, on a scale from 0 to 1.
+"""Overlap with reference texts: ROUGE-1, -2 and -L, BLEU, chrF, on a scale from 0 to 1.
 
 They punish a correct paraphrase; let them point at a change, not decide it alone. Own code, so that the base install
 has them; the tests hold them equal to the libraries `rouge-score` and `sacrebleu`.
@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from evalharness._lazy import require
 from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored
 from evalharness.scorers.exact import CORPUS, NO_TARGETS
-from evalharness.scorers.normalise import written
+from evalharness.scorers.normalise import flag, one_of, written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +52,44 @@ def lcs_length(left: Sequence[str], right: Sequence[str]) -> int:
             common = row & hits
             row = ((row + common) | (row - common)) & full
     return len(short) - row.bit_count()
+
+
+@dataclass(frozen=True)
+class Rouge1:
+    """ROUGE-1 F1 (Lin 2004) against the best reference, 0 to 1: words in common, each as often as in both.
+
+    Equals `rouge-score`'s rouge1 with its default tokeniser and without stemming: see `RougeL`.
+    """
+
+    name: ClassVar[str] = "rouge_1"
+    version: ClassVar[str] = "1"
+    needs: ClassVar[tuple[str, ...]] = ("targets",)
+    files: ClassVar[Mapping[str, str]] = {}
+    n: ClassVar[int] = 1
+
+    @property
+    def metric(self) -> Metric:
+        return _BOUNDED
+
+    def score(self, case: Case, response: Response) -> Score:
+        if not case.targets:
+            return NO_TARGETS
+        output = _word_ngrams(rouge_tokens(response.text), self.n)
+        best = 0.0
+        for target in case.targets:
+            reference = _word_ngrams(rouge_tokens(written(target)), self.n)
+            common = (output & reference).total()
+            if common:
+                best = max(best, 2 * common / (output.total() + reference.total()))
+        return Scored(best)
+
+
+@dataclass(frozen=True)
+class Rouge2(Rouge1):
+    """ROUGE-2 F1 (Lin 2004): as `Rouge1`, with pairs of neighbouring words."""
+
+    name: ClassVar[str] = "rouge_2"
+    n: ClassVar[int] = 2
 
 
 @dataclass(frozen=True)
@@ -107,29 +147,59 @@ def _word_ngrams(tokens: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
 
 
+_TOKENISERS: Final = {
+    "13a": "Tokenizer13a",
+    "intl": "TokenizerV14International",
+    "zh": "TokenizerZh",
+    "char": "TokenizerChar",
+    "none": "NoneTokenizer",
+}
+"""Those of sacrebleu's that need no download, and its classes."""
+
+
 @dataclass(frozen=True)
 class Bleu:
     """Corpus BLEU (Papineni et al. 2002), 0 to 1, so that 2pp are two BLEU points.
 
-    Equals sacrebleu's corpus BLEU / 100 with tokeniser 13a and exponential smoothing, with several references (the
-    closest length counts). A case's own value is its sentence BLEU with effective order, shown and never averaged.
+    Equals sacrebleu's corpus BLEU / 100 with exponential smoothing, with several references (the closest length
+    counts). A case's own value is its sentence BLEU with effective order, shown and never averaged.
+
+    `tokenize` is sacrebleu's "13a" (default), or, with sacrebleu installed, "intl", "zh", "char" or "none";
+    `lowercase` takes the case out first.
     """
+
+    tokenize: str = "13a"
+    lowercase: bool = False
 
     name: ClassVar[str] = "bleu"
     version: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ("targets",)
     files: ClassVar[Mapping[str, str]] = {}
 
+    def __post_init__(self) -> None:
+        one_of("tokenize", self.tokenize, _TOKENISERS)
+        flag("lowercase", self.lowercase)
+        if self.tokenize != "13a":
+            _sacrebleu_tokens(
+                self.tokenize
+            )  # refused now where sacrebleu is missing, not at the first answer
+
     @property
     def metric(self) -> Metric:
         return CORPUS
 
     def score(self, case: Case, response: Response) -> Score:
-        return _bleu(case, response.text) if case.targets else NO_TARGETS
+        return _bleu(case, response.text, self._tokens) if case.targets else NO_TARGETS
 
     def worst(self, case: Case) -> Scored:
         """The statistics of an empty answer: nothing matched, and the length of the shortest reference."""
-        return _bleu(case, "") if case.targets else Scored(0.0)
+        return _bleu(case, "", self._tokens) if case.targets else Scored(0.0)
+
+    def _tokens(self, text: str) -> list[str]:
+        text = text.lower() if self.lowercase else text
+        if self.tokenize == "13a":
+            return bleu_tokens(text)
+        return _sacrebleu_tokens(self.tokenize)(text.rstrip()).split()
 
     def corpus(self, names: Sequence[str], sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """BLEU from sums (..., len(names)); shape (...)."""
@@ -157,9 +227,19 @@ class Bleu:
         return {"precisions": precisions, "length_ratio": float(total[0]) / reference if reference else 0.0}
 
 
-def _bleu(case: Case, text: str) -> Scored:
-    output = bleu_tokens(text)
-    references = [bleu_tokens(written(target)) for target in case.targets]
+@cache
+def _sacrebleu_tokens(name: str) -> Callable[[str], str]:
+    """One of sacrebleu's tokenisers: text → tokens between spaces."""
+    module = require(
+        f"sacrebleu.tokenizers.tokenizer_{name}", extra="text", why=f"compute bleu with tokenize: {name}"
+    )
+    tokeniser: Callable[[str], str] = getattr(module, _TOKENISERS[name])()
+    return tokeniser
+
+
+def _bleu(case: Case, text: str, tokens: Callable[[str], list[str]]) -> Scored:
+    output = tokens(text)
+    references = [tokens(written(target)) for target in case.targets]
     length = len(output)
     stats: dict[str, float] = {}
     logs: list[float] = []

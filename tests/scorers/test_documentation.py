@@ -42,6 +42,10 @@ def test_the_table_names_the_parameters_the_scorer_has(name: str) -> None:
 def test_every_text_scorer_is_in_the_table_with_an_example() -> None:
     families = {
         "exact",
+        "meteor",
+        "bert_score",
+        "semantic",
+        "hf_evaluate",
         "numeric",
         "choice",
         "classification",
@@ -62,12 +66,13 @@ def test_every_text_scorer_is_in_the_table_with_an_example() -> None:
 
 
 @pytest.mark.parametrize("entry", EXAMPLES, ids=str)
-def test_the_examples_can_be_built(entry: Any) -> None:
+def test_the_examples_can_be_built(entry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVALHARNESS_TRUST_METRICS", "./metrics/my_metric")
     name, given = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
     cls = scorer_class(name)
     if not isinstance(given, dict):
         given = {next(iter(inspect.signature(cls).parameters)): given}
-    given = {key: {} if key in cls.files else value for key, value in given.items() if key != "id"}
+    given = {key: {} if cls.files.get(key) == "json" else value for key, value in given.items() if key != "id"}
     scorer = cls(**given)
     row = ROWS[name]
     assert f"| {scorer.metric.kind} |" in row or f"kind is {scorer.metric.kind}" in row
