@@ -132,11 +132,16 @@ class Benchmark(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResults:
-    """One task of a file of results. Every case of its golden set has an attempt for each repeat."""
+    """One task of a file of results. Every case of its golden set has an attempt for each repeat.
+
+    `comparable` is JSON data of what must be the same on two sides beside version and cases (arguments, data set,
+    scorers), as far as the file tells; under "metrics" what belongs to one metric alone, by its id.
+    """
 
     task: Task
     attempts: Mapping[AttemptKey, Attempt]
     repeats: int = 1
+    comparable: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
