@@ -20,6 +20,7 @@ from evalharness.analysis.changes import (
     unguarded_critical,
 )
 from evalharness.analysis.estimating import Levels, Sample, estimated
+from evalharness.analysis.load import timing_warnings
 from evalharness.analysis.looks import critical_cases, suite_at
 from evalharness.analysis.missing import dropped_problem, missing_problem
 from evalharness.analysis.reach import floor_warnings, not_from_the_floor, power
@@ -141,6 +142,8 @@ def compare_runs(
             slices.extend(_slices(frame, told))
         told.extend(floor_warnings(metrics, scorers))
         told.extend(_side_warnings(baseline, candidate))
+        if any(scorers[metric.id].metric.timed for metric in metrics):
+            told.extend(timing_warnings(baseline, candidate))
         keys = case_keys(whole or suite)
         changes = case_changes(suite, baseline, candidate, pairs, scorers, keys)
         critical, more = _guard(whole, suite, pairs, (baseline, candidate), scorers, keys)

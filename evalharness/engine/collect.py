@@ -26,7 +26,14 @@ from evalharness.engine.execute import Execution
 from evalharness.engine.loop import run_sync
 from evalharness.engine.plan import Asked, Plan, cache_key, make_plan
 from evalharness.engine.progress import Progress, Silent
-from evalharness.engine.resume import Leftover, answers_of, facts_of_part, from_cache, summed
+from evalharness.engine.resume import (
+    Leftover,
+    answers_of,
+    facts_of_part,
+    from_cache,
+    loads_before,
+    summed,
+)
 from evalharness.engine.sink import CacheWriter, FullKey, Sink, key_of
 from evalharness.errors import EvalHarnessError, PluginError, StoreError, UsageError
 from evalharness.plugins import Registry
@@ -119,10 +126,15 @@ def collect(
         if not provider.recorded:
             facts = _ask_open(job, plan, folder, attempts, asked, known, earlier)
         made_calls = bool(facts["calls"])
+        loads = {candidate.limits.concurrency} if made_calls else set[int]()
         if known is not None:
             facts = summed(known.manifest["facts"], facts, (*_SPENT, "resumed", "cached"))
+            loads |= set(known.manifest["facts"].get("concurrency", ()))
         elif provider.cacheable and not how.fresh:
             facts = summed(facts_of_part(folder, plan), facts, _SPENT)
+            loads |= loads_before(folder, plan)
+        if loads:
+            facts = {**facts, "concurrency": sorted(loads)}
         if suite.benchmark_sets and is_run_folder(folder):  # what a tool said of an earlier part of this run
             told = read_manifest(folder)["facts"].get("benchmarks", {})
             facts["benchmarks"] = {**told, **facts.get("benchmarks", {})}

@@ -142,6 +142,17 @@ def facts_of_part(folder: Path, plan: Plan) -> Mapping[str, Any]:
     return manifest["facts"] if manifest["plan"] == plan.digest and manifest.get("unasked") else {}
 
 
+def loads_before(folder: Path, plan: Plan) -> set[int]:
+    """The concurrency under which a stored run of this plan made its calls: every value it had."""
+    if not is_run_folder(folder):
+        return set()
+    try:
+        manifest = read_manifest(folder)
+    except StoreError:
+        return set()
+    return set(manifest["facts"].get("concurrency", ())) if manifest["plan"] == plan.digest else set()
+
+
 def summed(earlier: Mapping[str, Any], facts: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """`facts`, with those named (calls, tokens, time and money) added to those of an earlier run."""
     found = dict(facts)
