@@ -15,7 +15,13 @@ HERE = Path(__file__).resolve().parent
 def main() -> int:
     """Run the scripts; 1 when any figure is over its limit."""
     codes = []
-    scripts = (("startup.py", []), ("decisions.py", []), ("calls.py", []), ("scale.py", sys.argv[1:]))
+    scripts = (
+        ("startup.py", []),
+        ("decisions.py", []),
+        ("calls.py", []),
+        ("retrieval.py", []),
+        ("scale.py", sys.argv[1:]),
+    )
     for script, options in scripts:
         codes.append(subprocess.run([sys.executable, str(HERE / script), *options], check=False).returncode)
     return 1 if any(codes) else 0
