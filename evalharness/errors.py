@@ -73,6 +73,17 @@ class PluginError(UsageError):
     """A plugin name is unknown (nearest names are suggested), clashes, or fails to load."""
 
 
+class ParameterError(ValueError):
+    """Parameters of a plugin are wrong in one or more places, so that the reader of the file can name each line.
+
+    `places` holds (keys and indices from the parameters down, message).
+    """
+
+    def __init__(self, places: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
+        self.places = tuple(places)
+        super().__init__("; ".join(message for _, message in self.places))
+
+
 class SpecError(EvalHarnessError):
     """Files a user wrote do not say what they must. Holds every problem, not the first one."""
 

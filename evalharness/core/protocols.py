@@ -19,12 +19,13 @@ _NOTHING: Mapping[str, Any] = {}
 
 @runtime_checkable
 class Scorer(Protocol):
-    """A pure function of case and response. Built as `Scorer(**params)`; bad params raise ValueError or TypeError.
+    """A pure function of case and response. Built as `Scorer(**params)`; bad params raise ValueError or TypeError, or
+    ParameterError, which says where each of them stands.
 
     `needs` names Case fields that must be there ("targets", "choices", ...). `files` names parameters that are
-    paths in the suite, with how the loader reads them before the scorer is built: "json" or "text" for the content,
-    "model" for a folder, which becomes an absolute path (a text that names none is a hub id and stays). A scorer opens
-    no other file.
+    paths in the suite, with how the loader reads them before the scorer is built: "json", "yaml" or "text" for the
+    content, "model" for a folder, which becomes an absolute path (a text that names none is a hub id and stays). A
+    scorer opens no other file.
     One may have `asks = "log_likelihood"`: where every scorer of a golden set has it, candidates are not asked for
     answers but for how likely they find each case's input.
     """

@@ -57,6 +57,8 @@ BUILTINS: Final[Mapping[str, Mapping[str, str]]] = {
         "rouge_2": "evalharness.scorers.overlap:Rouge2",
         "rouge_l": "evalharness.scorers.overlap:RougeL",
         "semantic_similarity": "evalharness.scorers.semantic:SemanticSimilarity",
+        "rules": "evalharness.scorers.rules:Rules",
+        "rules_all": "evalharness.scorers.rules:RulesAll",
         "span_exact": "evalharness.scorers.spans:SpanExact",
         "span_f1": "evalharness.scorers.spans:SpanF1",
         "squad_em": "evalharness.scorers.spans:SquadEM",
@@ -68,6 +70,7 @@ BUILTINS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "providers": {
         "anthropic": "evalharness.providers.anthropic:Anthropic",
+        "inspect": "evalharness.providers.inspect_model:InspectModel",
         "ollama": "evalharness.providers.openai_compatible:Ollama",
         "openai": "evalharness.providers.openai_compatible:OpenAI",
         "python": "evalharness.providers.python_callable:PythonCallable",

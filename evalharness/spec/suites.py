@@ -16,7 +16,7 @@ from evalharness.core.judges import Judge
 from evalharness.core.protocols import IdentifiedScorer, Scorer
 from evalharness.core.scores import Want
 from evalharness.core.suites import JUDGE_METRIC, EvalSpec, ScorerSpec, Suite
-from evalharness.errors import PluginError, Problem, SpecError, UsageError
+from evalharness.errors import ParameterError, PluginError, Problem, SpecError, UsageError
 from evalharness.plugins import Registry
 from evalharness.spec.benchmarks import benchmark_spec
 from evalharness.spec.candidates import is_local, resolve
@@ -326,9 +326,15 @@ class _Loader:
         for key, parameter in known.items():
             if parameter.default is parameter.empty and key not in params:
                 self.document.add(loc, f"{written} needs the parameter {key!r}")
+        read: dict[str, Document] = {}
         for key, how in cls.files.items():
             if isinstance(params.get(key), str):
-                params[key] = self.file((*inner, key), params[key], how)
+                if how == "yaml":
+                    found = self.yaml((*inner, key), params[key])
+                    if found is not None:
+                        read[key], params[key] = found, found.data
+                else:
+                    params[key] = self.file((*inner, key), params[key], how)
         if len(self.document.problems) > before:
             return None
         try:
@@ -337,11 +343,40 @@ class _Loader:
         except UsageError as error:  # a library that is not installed
             self.document.add(loc, f"{written}: {error}")
             return None
+        except ParameterError as error:
+            for place, message in error.places:
+                self.add_inside(inner, read, place, f"{written}: {message}")
+            return None
         except (ValueError, TypeError) as error:
             self.document.add(loc, f"{written}: {error}")
             return None
         asks: Want = getattr(scorer, "asks", "answer")
         return Built(ScorerSpec(name=spec.name, id=spec.id, params=params, asks=asks), scorer)
+
+    def add_inside(self, inner: Loc, read: Mapping[str, Document], place: Loc, message: str) -> None:
+        """Record a problem inside a scorer's parameters: where it stands in the file that holds them, or here."""
+        key = place[0]
+        if key in read:
+            elsewhere = read[str(key)]
+            elsewhere.add(place[1:], message)
+            self.elsewhere.append(elsewhere.problems[-1])
+        elif (*inner, key) in self.document.places:
+            self.document.add((*inner, *place), message)
+        else:  # the first parameter, written without its name
+            self.document.add((*inner, *place[1:]), message)
+
+    def yaml(self, loc: Loc, text: str) -> Document | None:
+        """The YAML file that a parameter names."""
+        found = resolve(self.document, loc, text, self.paths)
+        try:
+            document = read_yaml(found, self.paths) if found is not None else None
+        except SpecError as error:
+            self.document.problems += error.problems
+            return None
+        if document is not None and document.problems:
+            self.document.problems += document.problems
+            return None
+        return document
 
     def file(self, loc: Loc, text: str, how: str) -> Any:
         if how == "model" and not is_local(text, self.document, self.paths):

@@ -51,6 +51,7 @@ def test_every_text_scorer_is_in_the_table_with_an_example() -> None:
         "classification",
         "entities",
         "spans",
+        "rules",
         "structured",
         "overlap",
         "surface",
@@ -72,7 +73,12 @@ def test_the_examples_can_be_built(entry: Any, monkeypatch: pytest.MonkeyPatch) 
     cls = scorer_class(name)
     if not isinstance(given, dict):
         given = {next(iter(inspect.signature(cls).parameters)): given}
-    given = {key: {} if cls.files.get(key) == "json" else value for key, value in given.items() if key != "id"}
+    read = {"json": {}, "yaml": {"rules": [{"required": "total"}]}}  # what a file would hold
+    given = {
+        key: read.get(cls.files.get(key, ""), value) if isinstance(value, str) else value
+        for key, value in given.items()
+        if key != "id"
+    }
     scorer = cls(**given)
     row = ROWS[name]
     assert f"| {scorer.metric.kind} |" in row or f"kind is {scorer.metric.kind}" in row
