@@ -18,6 +18,15 @@ from evalharness.api.agreement import rater_agreement as rater_agreement
 from evalharness.api.asking import ask, write_reports
 from evalharness.api.asking import asked_again as asked_again
 from evalharness.api.calibration import calibrate_judge as calibrate_judge
+from evalharness.api.contamination import check_contamination as check_contamination
+from evalharness.api.contamination import contamination_json as contamination_json
+from evalharness.api.contamination import contamination_not_checked as contamination_not_checked
+from evalharness.api.contamination import contamination_text as contamination_text
+from evalharness.api.contamination import diff_golden_sets as diff_golden_sets
+from evalharness.api.contamination import refuse_to_replace as refuse_to_replace
+from evalharness.api.contamination import save_report as save_report
+from evalharness.api.contamination import version_diff_json as version_diff_json
+from evalharness.api.contamination import version_diff_text as version_diff_text
 from evalharness.api.labelling import collect_labels as collect_labels
 from evalharness.api.labelling import sample_to_label as sample_to_label
 from evalharness.api.planning import plan as plan
