@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from evalharness.core.attempts import Attempt, Failure, Response
 from evalharness.core.candidates import Price
@@ -18,6 +18,9 @@ from evalharness.engine.execute import cost_usd, tokens_of
 from evalharness.errors import EvalHarnessError
 from evalharness.plugins import Registry
 from evalharness.store.scores import ScoreCache, score_key
+
+_AT_ONCE: Final = 256
+"""Responses a batch scorer reads before what it says is kept: what a killed run pays again."""
 
 
 def build_scorer(spec: ScorerSpec, registry: Registry) -> Scorer:
@@ -103,20 +106,27 @@ def _score_many(
     keys = {key: score_key(spec.name, scorer.version, params, *pair) for key, pair in answered.items()}
     known: dict[str, Score] = dict(kept.get_many(list(keys.values()))) if kept is not None else {}
     rest = {name: answered[key] for key, name in keys.items() if name not in known}
-    if rest:
-        try:
-            given = scorer.score_many(list(rest.values()))
-        except EvalHarnessError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the reason is kept and shown
-            given = [_raised(error)] * len(rest)
-        if len(given) != len(rest):
-            given = [Unscored(f"scorer gave {len(given)} scores for {len(rest)} responses")] * len(rest)
-        new = {name: _checked(score) for name, score in zip(rest, given, strict=True)}
+    names = list(rest)
+    for start in range(0, len(names), _AT_ONCE):
+        part = names[start : start + _AT_ONCE]
+        new = dict(zip(part, _asked(scorer, [rest[name] for name in part]), strict=True))
         if kept is not None:  # what could not be scored now may be scored next time
             kept.put_many({name: score for name, score in new.items() if isinstance(score, Scored)})
         known |= new
     return {key: known[name] for key, name in keys.items()}
+
+
+def _asked(scorer: BatchScorer, items: Sequence[tuple[Case, Response]]) -> list[Score]:
+    """What a batch scorer says now."""
+    try:
+        given = scorer.score_many(items)
+    except EvalHarnessError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the reason is kept and shown
+        return [_raised(error)] * len(items)
+    if len(given) != len(items):
+        return [Unscored(f"scorer gave {len(given)} scores for {len(items)} responses")] * len(items)
+    return [_checked(score) for score in given]
 
 
 def _with_failures(
