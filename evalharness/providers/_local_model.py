@@ -79,6 +79,16 @@ class LocalModel:
             DEFAULT_MAX_TOKENS, self._limit // 2 if self._limit else DEFAULT_MAX_TOKENS
         )
 
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer, with something to pad with."""
+        return self._tokenizer
+
+    @property
+    def model(self) -> Any:
+        """The model, on its device, with nothing of the checkpoint's own about sampling."""
+        return self._model
+
     def encode(self, messages: Sequence[Message], sampling: Sampling) -> list[int]:
         """The prompt's token ids.
 

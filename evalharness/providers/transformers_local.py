@@ -74,6 +74,18 @@ class Transformers:
         self._thread: threading.Thread | None = None
         self._model: LocalModel | None = None
 
+    @staticmethod
+    def weights(candidate: Candidate) -> tuple[Any, Any]:
+        """Tokenizer and model of a candidate as this provider loads them, for a tool that asks a model itself.
+
+        Raises:
+            UsageError, MissingExtraError: as `open` does.
+        """
+        from evalharness.providers._local_model import load
+
+        loaded = load(str(candidate.model), candidate.options)
+        return loaded.tokenizer, loaded.model
+
     async def open(self) -> None:
         """Load the model and start the thread that generates.
 
