@@ -1,4 +1,4 @@
-"""`evalharness golden`: check, lock and compare golden sets, and look for their cases in training data."""
+"""`evalharness golden`: make, check, lock and compare golden sets, and look for their cases in training data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NEEDS_TRAIN = ("threshold", "ngram", "near", "embeddings", "embedding_threshold
 
 @click.group("golden")
 def command() -> None:
-    """Check, lock and compare golden sets."""
+    """Make, check, lock and compare golden sets."""
 
 
 @command.command("check")
@@ -208,6 +208,36 @@ def diff(old: str, new: str, as_json: bool, allow: tuple[Path, ...]) -> int:
     else:
         emit(api.version_diff_text(found))
     return 2 if found.errors else 0
+
+
+@command.command("from-qrels", short_help="Make a golden set of a retrieval benchmark.")
+@click.argument("qrels")
+@click.argument("queries")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="The golden set's folder."
+)
+@click.option("--name", required=True, help="The golden set's name.")
+def from_qrels(qrels: str, queries: str, out: Path, name: str) -> int:
+    """Make a golden set of the judgments and queries of a retrieval benchmark.
+
+    QRELS is TREC's, BEIR's or JSON; QUERIES is BEIR's JSON Lines (`_id`, `text`) or `id<TAB>text`. A query becomes a
+    case where it has a relevant document.
+
+    \b
+    evalharness golden from-qrels qrels/test.tsv queries.jsonl --out golden_sets/support-search --name support-search
+    """
+    from evalharness import api
+
+    made = api.golden_from_qrels(qrels, queries, out, name=name, settings=settings())
+    shown = api.plain(str(made.folder))
+    lines = [f"{shown}: {made.n_cases:,} cases, {made.n_judgments:,} judgments"]
+    if made.n_unjudged:
+        lines.append(f"left out, since the qrels do not judge them: {made.n_unjudged:,}")
+    if made.n_without_relevant:
+        lines.append(f"left out, since none of their documents is relevant: {made.n_without_relevant:,}")
+    lines.append(f"Say in {shown}/card.yaml where it comes from, then: evalharness golden lock {shown}")
+    emit("\n".join(lines))
+    return 0
 
 
 @command.command("lock", short_help="Write the digest of the cases into card.yaml.")
