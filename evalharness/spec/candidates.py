@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ from evalharness.core.candidates import Candidate, Limits, Price, Prompt
 from evalharness.errors import Problem, SpecError
 from evalharness.plugins import Registry
 from evalharness.spec.checking import check, part
+from evalharness.spec.lines import BadLine, parse_json
 from evalharness.spec.models import CandidateFile, PromptFile, ProviderFields
 from evalharness.spec.prompts import VARIABLES, template_problems
 from evalharness.spec.reader import Document, Loc, did_you_mean, read_text, read_yaml
@@ -21,15 +23,17 @@ from evalharness.spec.reader import Document, Loc, did_you_mean, read_text, read
 MAX_PROMPT_BYTES: Final = 1_000_000
 _PROMPT_PATH: Final = re.compile(r"[^\s{}]+\.(md|txt|j2|jinja)")
 
+_SCHEMA: Final = "answer_schema"
 _REMOTE: Final = frozenset(
-    ("base_url", "api_key_env", "api", "extra_body", "max_tokens_field", "organization")
+    ("base_url", "api_key_env", "api", "extra_body", "max_tokens_field", "organization", _SCHEMA)
 )
 TAKES: Final[Mapping[str, frozenset[str]]] = {
     "openai": _REMOTE | {"adapter"},
     "vllm": (_REMOTE | {"adapter"}) - {"organization"},
     "ollama": _REMOTE - {"organization"},
-    "anthropic": frozenset(("base_url", "api_key_env", "extra_body")),
+    "anthropic": frozenset(("base_url", "api_key_env", "extra_body", _SCHEMA)),
     "transformers": frozenset(("adapter", "dtype", "device", "batch_size", "revision", "window")),
+    "inspect": frozenset(("base_url", "extra_body")),
     "python": frozenset(("target",)),
     "replay": frozenset(("outputs",)),
 }
@@ -40,6 +44,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "ollama": ("model",),
     "anthropic": ("model",),
     "transformers": ("model",),
+    "inspect": ("model",),
     "python": ("target",),
     "replay": ("outputs",),
 }
@@ -80,6 +85,7 @@ def load_candidate(path: Path, *, paths: PathPolicy, registry: Registry) -> Cand
     if model.target is not None:
         options["target"] = contents["target"] = model.target
         contents["source"] = _source(model.target, path.parent, paths.cwd)
+    schema = _schema(document, model, paths) if model.answer_schema is not None else None
     suite = resolve(document, ("suite",), model.suite, paths) if model.suite is not None else None
     check_price(document, model)
     document.finish()
@@ -98,6 +104,7 @@ def load_candidate(path: Path, *, paths: PathPolicy, registry: Registry) -> Cand
         price=Price(**model.price.model_dump()) if model.price is not None else None,
         suite_path=str(suite) if suite is not None else None,
         path=paths.show(path),
+        schema=schema,
     )
     return replace(candidate, digest=_digest(candidate, contents))
 
@@ -107,7 +114,7 @@ def _check_anyway(document: Document, paths: PathPolicy) -> None:
     prompt = part(PromptFile, document.data.get("prompt", {}))
     if prompt is not None:
         _prompt(document, prompt, paths)
-    for key in ("suite", "outputs"):
+    for key in ("suite", "outputs", _SCHEMA):
         text = document.data.get(key)
         if isinstance(text, str):
             resolve(document, (key,), text, paths)
@@ -162,7 +169,7 @@ def provider_options(
     options: dict[str, Any] = {}
     for key in _OWN_KEYS:
         value = getattr(model, key, None)
-        if value is not None and key not in ("outputs", "target", "api_key_env"):
+        if value is not None and key not in ("outputs", "target", "api_key_env", _SCHEMA):
             options[key] = value
     contents = dict(options)
     if model.provider == "transformers":
@@ -233,10 +240,46 @@ def is_local(text: str, document: Document, paths: PathPolicy) -> bool:
     return True
 
 
+def _schema(document: Document, model: CandidateFile, paths: PathPolicy) -> dict[str, Any] | None:
+    """The schema of answers with a title, None after recording what is wrong with it or with asking for it here."""
+    import jsonschema
+    from jsonschema.validators import validator_for
+
+    loc = (_SCHEMA,)
+    assert model.answer_schema is not None
+    if model.api == "completions":
+        document.add(loc, "the completions API takes no schema", "leave `api` out: the chat API does")
+    if "response_format" in (model.extra_body or {}):
+        message = "answer_schema and extra_body.response_format both say how answers look"
+        document.add(("extra_body", "response_format"), message, "keep one of them")
+    found = resolve(document, loc, model.answer_schema, paths)
+    if found is None:
+        return None
+    shown = paths.show(found)
+    try:
+        schema = parse_json(read_text(found, shown, limit=MAX_PROMPT_BYTES), last=True)
+        if not isinstance(schema, dict):
+            raise BadLine("a JSON Schema of answers must be an object")
+        validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(schema)
+    except SpecError as error:
+        document.problems.extend(error.problems)
+    except BadLine as error:
+        document.problems.append(Problem(str(error), shown, hint=error.hint))
+    except jsonschema.SchemaError as error:
+        place = ".".join(map(str, error.absolute_path)) or "the top"
+        document.problems.append(Problem(f"not a valid JSON Schema at {place}: {error.message[:200]}", shown))
+    else:
+        return {"title": "answer", **schema}
+    return None
+
+
 def _digest(candidate: Candidate, contents: Mapping[str, Any]) -> str:
     model = None if "model_path" in contents else candidate.model
+    # as written: a model that is held to a schema writes its keys in this order
+    schema = {} if candidate.schema is None else {"schema": json.dumps(candidate.schema, ensure_ascii=False)}
     return digest(
         {
+            **schema,
             "provider": candidate.provider,
             "model": model,
             "prompt": {"system": candidate.prompt.system, "user": candidate.prompt.user},

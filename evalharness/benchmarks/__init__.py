@@ -1,0 +1,1 @@
+"""Benchmarks that other tools run: lm-evaluation-harness and Inspect AI."""
