@@ -78,7 +78,9 @@ def parse(data: bytes) -> Any:
         raise BadJson(_NESTED, "no tool writes such a file") from None
     except json.JSONDecodeError as error:
         if error.pos >= len(error.doc.rstrip()) - 1 or error.msg.startswith("Unterminated string"):
-            raise BadJson("ends in the middle of a JSON value", "it looks truncated: write it again") from None
+            raise BadJson(
+                "ends in the middle of a JSON value", "it looks truncated: write it again"
+            ) from None
         where = f"line {error.lineno} column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
         raise BadJson(f"is not JSON: {error.msg} at {where}") from None
     except ValueError:
@@ -139,7 +141,9 @@ def read_lines(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, 
                 if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
                     raise refuse(path, "is UTF-16", "save it as UTF-8", 1)
                 if len(raw) > MOST_LINE_BYTES:
-                    raise refuse(path, f"has a line of more than {MOST_LINE_BYTES // 1_000_000} MB", None, number)
+                    raise refuse(
+                        path, f"has a line of more than {MOST_LINE_BYTES // 1_000_000} MB", None, number
+                    )
                 raw = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
                 if not raw.strip():
                     continue

@@ -30,7 +30,9 @@ _LOWER_WORDS: Final = re.compile(
     r"(?:^|[_.\- ])(?:error|errors|loss|cost|latency|duration|time|perplexity|ppl|toxic|toxicity|bias|hallucination|"
     r"hallucinations|misuse|wer|cer|ter|mse|rmse|mae|brier|violations?|refusals?|distance|edits)(?:$|[_.\- ])"
 )
-OTHER: Final = "not the task's headline metric; name it under gate.metrics or primary of a suite to let it gate"
+OTHER: Final = (
+    "not the task's headline metric; name it under gate.metrics or primary of a suite to let it gate"
+)
 NO_FRACTION: Final = (
     "its values are not all from 0 to 1, so percentage points say nothing about them; give it a margin such as 5% in a "
     "suite"
@@ -143,11 +145,15 @@ class TaskBuilder:
         if key in self._outcomes:
             at = f"on line {first}" if isinstance(first, int) else f"in {first}"
             count = f", repeat {repeat}" if repeat else ""
-            self.problems.add(f"{where}case {_clip(case.id)!r}{count} is already {at}", line, "keep one of them")
+            self.problems.add(
+                f"{where}case {_clip(case.id)!r}{count} is already {at}", line, "keep one of them"
+            )
             return
         known = self._cases.setdefault(case.id, case)
         if known is not case and known != case:
-            self.problems.add(f"{where}case {_clip(case.id)!r} is another question than in its other repeats", line)
+            self.problems.add(
+                f"{where}case {_clip(case.id)!r} is another question than in its other repeats", line
+            )
             return
         self._outcomes[key] = outcome
         self._repeats = max(self._repeats, repeat + 1)
@@ -177,7 +183,9 @@ class TaskBuilder:
         if not self._cases:
             raise refuse(self.path, "holds no cases")
         tags = self._tags()
-        cases = tuple(replace(case, tags=tags[case.id]) if case.id in tags else case for case in self._cases.values())
+        cases = tuple(
+            replace(case, tags=tags[case.id]) if case.id in tags else case for case in self._cases.values()
+        )
         attempts = {
             (case.id, repeat): Attempt(
                 golden_set=self.name,
@@ -215,11 +223,15 @@ class TaskBuilder:
         if measure.perplexity:
             params: dict[str, Any] = {"nll": f"{measure.id}.nll", "tokens": f"{measure.id}.tokens"}
             spec = ScorerSpec(name="perplexity", id=measure.id, params=params)
-            return TaskMetric(scorer=spec, advisory="a perplexity changes by a ratio; give it max_rise: 5% in a suite")
+            return TaskMetric(
+                scorer=spec, advisory="a perplexity changes by a ratio; give it max_rise: 5% in a suite"
+            )
         lower = measure.lower
         advisory = "" if measure.headline else OTHER
         if lower is None and _LOWER_WORDS.search(measure.id.lower()):
-            advisory = f"whether less of it is better is not known; say so in a suite: {direction_hint(measure.id)}"
+            advisory = (
+                f"whether less of it is better is not known; say so in a suite: {direction_hint(measure.id)}"
+            )
             self.warnings.append(
                 f"{measure.id} is shown as if more of it were better, and does not gate: the file does not say; where "
                 f"less is better write in a suite {direction_hint(measure.id)}"
@@ -244,7 +256,9 @@ class TaskBuilder:
                 if len(counter) > _MOST_VALUES:
                     dropped.add(key)
         kept = [
-            key for key, found in counts.items() if key not in dropped and 2 <= len(found) <= len(self._cases) // 2
+            key
+            for key, found in counts.items()
+            if key not in dropped and 2 <= len(found) <= len(self._cases) // 2
         ]
         kept = kept[:_MOST_TAGS]
         shared: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
@@ -273,7 +287,7 @@ def recorded(name: str, kind: str, *, lower: bool, advisory: str) -> TaskMetric:
 
 
 def kind_of(values: Iterable[float]) -> str:
-    """ "binary" where all values are 0 or 1, "bounded" where they lie between, else "unbounded"."""
+    """How values are read: "binary" where all are 0 or 1, "bounded" where they lie between, else "unbounded"."""
     binary = True
     for value in values:
         if not 0 <= value <= 1:

@@ -102,7 +102,9 @@ class Archive:
         except (zlib.error, ValueError, OSError, EOFError, struct.error) as error:
             raise self._damaged(name, str(error)) from None
         if data is None:
-            raise refuse(self.path, f"{name!r} is compressed in a way that is not known ({info.compress_type})")
+            raise refuse(
+                self.path, f"{name!r} is compressed in a way that is not known ({info.compress_type})"
+            )
         if len(data) != info.file_size:
             more = "more" if len(data) > info.file_size else "less"
             raise self._damaged(name, f"it holds {more} than its header says")
