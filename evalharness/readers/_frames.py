@@ -25,6 +25,7 @@ from evalharness.readers._files import (
 TABLES: Final = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _MOST_CELL: Final = 100_000_000
 _MOST_COLUMNS: Final = 10_000
+_TRUTH: Final = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "pass": 1.0, "fail": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,25 @@ def read_frame(path: Path, problems: Problems) -> Frame:
             raise refuse(path, "is no list of objects", "write one object a row")
         return _of_objects(enumerate(found, 1), path)
     return _of_objects(read_lines(path, problems), path)
+
+
+def plain(value: Any, texts: bool) -> Any:
+    """A cell as a number where it is one: CSV holds texts only."""
+    if not texts or not isinstance(value, str):
+        return value
+    word = value.strip().lower()
+    if word in _TRUTH:
+        return _TRUTH[word]
+    try:
+        return float(word)
+    except ValueError:
+        return value
+
+
+def is_score(frame: Frame, column: str) -> bool:
+    """Whether most cells of a column that hold something hold numbers, or none holds anything."""
+    cells = [plain(row[column], frame.texts) for _, row in frame.rows if column in row]
+    return 2 * sum(isinstance(cell, bool | int | float) for cell in cells) >= len(cells)
 
 
 def _csv(path: Path, problems: Problems) -> Frame:

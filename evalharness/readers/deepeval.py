@@ -132,8 +132,9 @@ def _directions(rows: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[str, bool
             name = metric_id(text_of(data.get("name")))
             known = found.setdefault(name, True if name.lower() in _LOWER else None)
             score, threshold, success = (data.get(key) for key in ("score", "threshold", "success"))
-            numbers = isinstance(score, float | int) and isinstance(threshold, float | int)
-            if known is None and numbers and score != threshold and isinstance(success, bool):
+            if not isinstance(score, float | int) or not isinstance(threshold, float | int):
+                continue
+            if known is None and score != threshold and isinstance(success, bool):
                 found[name] = success == (score < threshold)
     return found
 

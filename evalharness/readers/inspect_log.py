@@ -193,13 +193,13 @@ class _Log:
         for scorer, score in _mapping(sample.get("scores")).items():
             self._score(str(scorer), _mapping(score).get("value"), scores, unscored)
         output = _mapping(sample.get("output"))
-        text, reason = _answer(output, attachments)
+        text, ended = _answer(output, attachments)
         took = sample.get("working_time", sample.get("total_time"))
         seconds = number(took)
         return Response(
             text=text,
             model=output["model"] if isinstance(output.get("model"), str) and output["model"] else None,
-            finish_reason=reason,
+            finish_reason=ended,
             usage=_usage(_mapping(sample.get("model_usage")), self.about.get("model")),
             latency_ms=seconds * 1000 if isinstance(seconds, float) and seconds >= 0 else None,
             scores=scores,

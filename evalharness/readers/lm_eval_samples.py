@@ -29,20 +29,10 @@ from evalharness.readers._tasks import (
 
 _FILE: Final = re.compile(r"samples_(.+)_(\d{4}-\d\d-\d\dT[\d:.\-]+)\.jsonl")
 _FIXED: Final = frozenset(
-    [
-        "doc_id",
-        "doc",
-        "target",
-        "arguments",
-        "resps",
-        "filtered_resps",
-        "filter",
-        "metrics",
-        "doc_hash",
-        "prompt_hash",
-        "target_hash",
-        "schema",
-    ]
+    (
+        *("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "schema"),
+        *("doc_hash", "prompt_hash", "target_hash"),
+    )
 )
 _PERPLEXITIES: Final = ("word_perplexity", "byte_perplexity", "bits_per_byte")
 _LOWER: Final = frozenset(("perplexity", *_PERPLEXITIES, "brier_score", "ter", "wer", "cer", "mse", "mae"))

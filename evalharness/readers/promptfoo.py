@@ -42,7 +42,7 @@ _Column = tuple[str, int]
 
 
 class Promptfoo:
-    """Reads one provider with one prompt. `part` says which where there are several: `PROVIDER` or `PROVIDER#PROMPT`."""
+    """Reads one provider with one prompt; `part` says which of several: `PROVIDER` or `PROVIDER#PROMPT`."""
 
     name: ClassVar[str] = "promptfoo"
     version: ClassVar[str] = "1"

@@ -5,7 +5,6 @@ A metric that failed is NaN there, which is a missing score here.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -14,7 +13,7 @@ from evalharness.core.attempts import Response
 from evalharness.core.benchmarks import Results
 from evalharness.core.cases import Case
 from evalharness.readers._files import BadJson, parse, refuse
-from evalharness.readers._frames import TABLES, columns_of, read_frame
+from evalharness.readers._frames import TABLES, columns_of, is_score, plain, read_frame
 from evalharness.readers._tasks import (
     Measure,
     TaskBuilder,
@@ -27,27 +26,31 @@ from evalharness.readers._tasks import (
 )
 
 TASK: Final = "ragas"
-_OLD: Final = {
+_OLD: Final[Mapping[str, str]] = {
     "question": "user_input",
     "answer": "response",
     "contexts": "retrieved_contexts",
     "ground_truth": "reference",
 }
 """Names of Ragas before 0.2."""
+_TAGS: Final[tuple[str, ...]] = ("persona_name", "query_style", "query_length", "synthesizer_name")
 _GIVEN: Final = frozenset(
     (
-        "id",
-        "user_input",
-        "response",
-        "reference",
-        "retrieved_contexts",
-        "reference_contexts",
-        "multi_responses",
+        *_TAGS,
+        *(
+            "id",
+            "user_input",
+            "response",
+            "reference",
+            "retrieved_contexts",
+            "reference_contexts",
+            "rubrics",
+            "rubric",
+        ),
+        *("multi_responses", "reference_tool_calls", "reference_topics", "retrieved_context_ids"),
+        "reference_context_ids",
     )
-    + ("rubrics", "rubric", "reference_tool_calls", "reference_topics", "retrieved_context_ids")
-    + ("reference_context_ids", "persona_name", "query_style", "query_length", "synthesizer_name")
 )
-_TAGS: Final = ("persona_name", "query_style", "query_length", "synthesizer_name")
 _LOWER: Final = ("noise_sensitivity",)
 
 
@@ -74,29 +77,31 @@ class RagasFrame:
         old = "user_input" not in frame.columns
         rename = _OLD if old else {}
         metrics = [name for name in frame.columns if rename.get(name, name) not in _GIVEN and name.strip()]
-        metrics = [name for name in metrics if not name.lower().startswith("unnamed")]  # pandas' index
+        metrics = [
+            name for name in metrics if not name.lower().startswith("unnamed") and is_score(frame, name)
+        ]
         if not metrics:
-            raise refuse(path, "holds no metric: every column is part of the sample")
+            raise refuse(path, "holds no metric: no column of numbers beside the samples")
         ids = {name: metric_id(name) for name in metrics}
         for line, cells in frame.rows:
             row = {rename.get(name, name): value for name, value in cells.items()}
             scores: dict[str, float] = {}
             unscored: dict[str, str] = {}
             for name, found in ids.items():
-                put(scores, unscored, found, _score(row.get(name), frame.texts))
+                put(scores, unscored, found, plain(row.get(name), frame.texts))
             outcome = Response(
                 text=text_of(row.get("response")),
                 contexts=_texts(row.get("retrieved_contexts")),
                 scores=scores,
                 unscored=unscored,
             )
-            about = {name: row[name] for name in _TAGS if name in row}
+            about: dict[str, Any] = {name: row[name] for name in _TAGS if name in row}
             builder.add(_case(row), outcome, place=line, about=about)
         if "id" not in frame.columns:
             builder.warnings.append("rows have no id: cases go by their question and reference")
         found_task = builder.build(
             [
-                Measure(id=found, lower=True if name.startswith(_LOWER) else False, headline=True)
+                Measure(id=found, lower=True if name.startswith(_LOWER) else None, headline=True)
                 for name, found in ids.items()
             ]
         )
@@ -128,15 +133,6 @@ def _case(row: Mapping[str, Any]) -> Case:
     if case.id:
         return case
     return Case(id=row_id(case), input=case.input, targets=case.targets, contexts=case.contexts)
-
-
-def _score(value: Any, text: bool) -> Any:
-    if not text or not isinstance(value, str):
-        return math.nan if value is None else value
-    try:
-        return float(value)
-    except ValueError:
-        return value
 
 
 def _texts(value: Any) -> tuple[str, ...]:

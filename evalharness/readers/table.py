@@ -6,7 +6,6 @@ Without one, columns go by their usual names, and every other column of numbers 
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +16,24 @@ from evalharness.core.benchmarks import Results
 from evalharness.core.cases import Case
 from evalharness.errors import UsageError
 from evalharness.readers._files import Problems, refuse
-from evalharness.readers._frames import TABLES, Frame, columns_of, read_frame
-from evalharness.readers._tasks import Measure, TaskBuilder, case_id, metric_id, number, put, row_id, text_of
+from evalharness.readers._frames import TABLES, Frame, columns_of, is_score, plain, read_frame
+from evalharness.readers._tasks import (
+    Measure,
+    TaskBuilder,
+    case_id,
+    identity_of,
+    metric_id,
+    number,
+    put,
+    row_id,
+    text_of,
+)
 
 TASK: Final = "results"
 _USUAL: Final[Mapping[str, tuple[str, ...]]] = {
     "id": ("id", "case_id", "question_id", "sample_id", "doc_id", "example_id", "test_id", "key"),
     "input": ("input", "question", "prompt", "query", "user_input", "instruction"),
-    "output": (
-        "output",
-        "response",
-        "completion",
-        "prediction",
-        "model_output",
-        "actual_output",
-        "answer",
-        "generated",
-    ),
+    "output": ("output", "response", "completion", "prediction", "model_output", "actual_output", "answer"),
     "target": ("target", "expected", "expected_output", "reference", "gold", "ground_truth", "label"),
     "repeat": ("repeat", "epoch"),
     "error": ("error",),
@@ -46,7 +46,6 @@ _USUAL: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _ROLES: Final = tuple(_USUAL)
 _KINDS: Final = ("score", "tag")
-_TRUTH: Final = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "pass": 1.0, "fail": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ class Table:
             names |= dict.fromkeys(found)
             if isinstance(outcome, Response) and outcome.model:
                 models.setdefault(outcome.model)
-            repeat = number(_plain(row.get(columns.roles.get("repeat", ""), 0), frame.texts))
+            repeat = number(plain(row.get(columns.roles.get("repeat", ""), 0), frame.texts))
             place = int(repeat) if isinstance(repeat, float) and repeat.is_integer() else -1
             about = {name: row[column] for name, column in columns.tags.items() if column in row}
             builder.add(case, outcome, place=line, repeat=place, about=about)
@@ -160,18 +159,8 @@ def _usual(frame: Frame) -> _Columns:
                 break
     rest = [name for name in frame.columns if name not in roles.values() and name.strip()]
     nested = "scores" in rest and not frame.texts
-    values: dict[str, bool] = {}
-    texts: dict[str, bool] = {}
-    for _, row in frame.rows:
-        for name in rest:
-            value = row.get(name)
-            if value is None:
-                continue
-            plain = _plain(value, frame.texts)
-            values[name] = values.get(name, True) and isinstance(plain, bool | int | float)
-            texts[name] = texts.get(name, True) and isinstance(value, str)
-    scores = {metric_id(name.removeprefix("score:")): name for name in rest if values.get(name)}
-    tags = {name.removeprefix("tag:"): name for name in rest if texts.get(name) and not values.get(name)}
+    scores = {metric_id(name.removeprefix("score:")): name for name in rest if is_score(frame, name)}
+    tags = {name.removeprefix("tag:"): name for name in rest if name not in scores.values()}
     return _Columns(roles, scores, tags, nested)
 
 
@@ -202,16 +191,16 @@ def _case(row: Mapping[str, Any], columns: _Columns) -> Case:
     case = Case(
         id=name,
         input=text_of(cell("input")),
-        targets=tuple(
-            item if isinstance(item, int | float | dict) else text_of(item)
-            for item in targets
-            if item not in (None, "")
-        ),
+        targets=tuple(_target(item) for item in targets if item not in (None, "")),
         cluster=text_of(cluster) if cluster not in (None, "") else None,
     )
     if "id" in columns.roles:
         return case
     return Case(id=row_id(case), input=case.input, targets=case.targets, cluster=case.cluster)
+
+
+def _target(value: Any) -> Any:
+    return identity_of(value) if isinstance(value, int | float | dict) else text_of(value)
 
 
 def _outcome(row: Mapping[str, Any], columns: _Columns, texts: bool) -> tuple[Response | Failure, list[str]]:
@@ -227,10 +216,10 @@ def _outcome(row: Mapping[str, Any], columns: _Columns, texts: bool) -> tuple[Re
     scores: dict[str, float] = {}
     unscored: dict[str, str] = {}
     for name, value in values.items():
-        put(scores, unscored, name, _plain(value, texts))
-    counts = [number(_plain(cell(role), texts)) for role in ("input_tokens", "output_tokens")]
+        put(scores, unscored, name, plain(value, texts))
+    counts = [number(plain(cell(role), texts)) for role in ("input_tokens", "output_tokens")]
     known = [int(count) if isinstance(count, float) and count >= 0 else None for count in counts]
-    took = number(_plain(cell("latency_ms"), texts))
+    took = number(plain(cell("latency_ms"), texts))
     contexts = cell("contexts")
     outcome = Response(
         text=text_of(cell("output")),
@@ -242,17 +231,3 @@ def _outcome(row: Mapping[str, Any], columns: _Columns, texts: bool) -> tuple[Re
         unscored=unscored,
     )
     return outcome, list(values)
-
-
-def _plain(value: Any, texts: bool) -> Any:
-    """A cell as a number where it is one: CSV holds texts only."""
-    if not texts or not isinstance(value, str):
-        return value
-    word = value.strip().lower()
-    if word in _TRUTH:
-        return _TRUTH[word]
-    try:
-        found = float(word)
-    except ValueError:
-        return value
-    return found if math.isfinite(found) or word.lstrip("+-") in ("nan", "inf", "infinity") else value
