@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 _CLAUSE: Final = re.compile(
-    r"([.!?;:,()\n]+|\s[-–—]+\s|\b(?:but|however|although|though|unless|otherwise)\b)"
+    r"([.!?;:,()]+|\n\s*\n|\n\s*[-*•#>]+|\s[-–—]+\s|\b(?:but|however|although|though|unless|otherwise)\b)"
 )
 _DANGLING: Final = re.compile(r"(?:\bnot|\bnever|n't)$")
 _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
