@@ -27,8 +27,9 @@ _MOST_TAGS: Final = 8
 _MOST_VALUES: Final = 20
 _SHORT: Final = 120
 _LOWER_WORDS: Final = re.compile(
-    r"(?:^|[_.\- ])(?:error|errors|loss|cost|latency|duration|time|perplexity|ppl|toxic|toxicity|bias|hallucination|"
-    r"hallucinations|harm|harmful|harmfulness|malicious|maliciousness|misuse|wer|cer|ter|mse|rmse|mae|brier|violations?|refusals?|distance|edits)(?:$|[_.\- ])"
+    r"(?:^|[_.\- ])(?:errors?|loss|cost|latency|duration|time|perplexity|ppl|toxic|toxicity|bias|hallucinations?|harm"
+    r"|harmful|harmfulness|malicious|maliciousness|misuse|wer|cer|ter|mse|rmse|mae|brier|violations?|refusals?|distance"
+    r"|edits)(?:$|[_.\- ])"
 )
 OTHER: Final = (
     "not the task's headline metric; name it under gate.metrics or primary of a suite to let it gate"

@@ -231,8 +231,9 @@ def _answer(row: Mapping[str, Any]) -> str:
     """The text that was generated, or the choice found likeliest."""
     filtered = row.get("filtered_resps")
     answers = filtered if isinstance(filtered, list) else [filtered]
-    if len(answers) == 1:
-        return answers[0] if isinstance(answers[0], str) else ""
+    if len(answers) == 1:  # of a document that was read and not answered, its likelihood
+        read = row.get("metrics") and set(map(text_of, row["metrics"])) <= {"perplexity", *_PERPLEXITIES}
+        return answers[0] if isinstance(answers[0], str) and not read else ""
     likelihoods = [_likelihood(item) for item in answers]
     if not likelihoods or None in likelihoods:
         return ""

@@ -83,7 +83,8 @@ class Promptfoo:
             else:
                 builder.problems.add(f"result {place}: is {a(row)} without testIdx and promptIdx")
         builder.problems.finish()
-        column = self._column(path, list(dict.fromkeys(_column(row) for _, row in sound)))
+        columns = list(dict.fromkeys(_column(row) for _, row in sound))
+        column = self._column(path, columns)
         chosen = [(place, row) for place, row in sound if _column(row) == column]
         chosen.sort(key=lambda item: item[1]["testIdx"])
         names = _add(builder, chosen)
@@ -94,7 +95,7 @@ class Promptfoo:
         return Results(
             tool="promptfoo",
             tool_version=text_of(_mapping(whole.get("metadata")).get("promptfooVersion")),
-            name=path.stem,
+            name=path.stem if len(columns) == 1 else f"{path.stem}@{column[0]}#{column[1]}",
             model=column[0],
             identity=identity_of(
                 {"tool": "promptfoo", "provider": _provider(first), "prompt": _prompt(results, first)}
@@ -206,15 +207,19 @@ def _case(name: str, row: Mapping[str, Any]) -> Case:
     if len(asserted) == len(equal) == 1 and isinstance(equal[0], str):
         targets = [equal[0]]
     else:
-        targets = [
-            lines_of({text_of(item.get("type")): {k: v for k, v in item.items() if k != "type"}})
-            if set(item) - {"type", "value"}
-            else f"{text_of(item.get('type'))}: {text_of(item.get('value'))}"
-            for item in asserted
-        ]
+        targets = [_worded(item) for item in asserted]
     description = _test(row).get("description")
     question = lines_of(_vars(row)) if _vars(row) else text_of(description)
     return Case(id=name, input=question, targets=tuple(text for text in targets if text))
+
+
+def _worded(asserted: Mapping[str, Any]) -> str:
+    """An assertion with all that decides it: `contains: refund (metric: helpful)`."""
+    rest = {key: value for key, value in asserted.items() if key not in ("type", "value")}
+    more = "; ".join(f"{key}: {text_of(value)}" for key, value in rest.items())
+    return f"{text_of(asserted.get('type'))}: {text_of(asserted.get('value'))}" + (
+        f" ({more})" if more else ""
+    )
 
 
 def _outcome(row: Mapping[str, Any]) -> tuple[Response | Failure, list[str]]:
@@ -223,16 +228,13 @@ def _outcome(row: Mapping[str, Any]) -> tuple[Response | Failure, list[str]]:
     error = row.get("error")
     if row.get("failureReason") == _ERRORED or (response.get("error") and "output" not in response):
         return Failure(kind="recorded", message=text_of(error or response.get("error"))[:500] or "error"), []
-    grading = _mapping(row.get("gradingResult"))
     scores: dict[str, float] = {}
     unscored: dict[str, str] = {}
-    graded = not any(_mapping(part).get("metadata", _NOTHING).get("graderError") for part in _parts(grading))
-    success = row.get("success") if isinstance(row.get("success"), bool) else None
-    if graded:
-        put(scores, unscored, _PASS, success)
-        put(scores, unscored, _SCORE, row.get("score"))
+    if _grader_failed(_mapping(row.get("gradingResult"))):
+        unscored = dict.fromkeys((_PASS, _SCORE), "the grader failed")
     else:
-        unscored = {name: "the grader failed" for name in (_PASS, _SCORE)}
+        put(scores, unscored, _PASS, row.get("success") if isinstance(row.get("success"), bool) else None)
+        put(scores, unscored, _SCORE, row.get("score"))
     names = []
     for given, value in _mapping(row.get("namedScores")).items():
         name = metric_id(given)
@@ -253,12 +255,11 @@ def _outcome(row: Mapping[str, Any]) -> tuple[Response | Failure, list[str]]:
     return outcome, names
 
 
-def _parts(grading: Mapping[str, Any]) -> list[Any]:
-    found = grading.get("componentResults")
-    return (
-        [{**part, "metadata": _mapping(part.get("metadata"))} for part in found if isinstance(part, dict)]
-        if (isinstance(found, list))
-        else []
+def _grader_failed(grading: Mapping[str, Any]) -> bool:
+    parts = grading.get("componentResults")
+    return any(
+        _mapping(_mapping(part).get("metadata")).get("graderError")
+        for part in [grading, *(parts if isinstance(parts, list) else [])]
     )
 
 
