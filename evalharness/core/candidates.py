@@ -51,8 +51,9 @@ class Candidate:
     """A model with everything that shapes its outputs.
 
     `options` are the provider's own settings as validated data (base_url, adapter, outputs, target, ...).
-    `schema` is a JSON Schema every answer must follow, where one is wanted (a judge's verdict).
-    `digest` covers what shapes outputs (provider, model, prompt, decoding, options, content of named files) and
+    `schema` is a JSON Schema every answer must follow, where one is wanted (a judge's verdict, constrained decoding);
+    its `title` is what a provider calls it.
+    `digest` covers what shapes outputs (provider, model, prompt, decoding, options, schema, content of named files) and
     nothing else: not the name, limits, prices or key.
     """
 

@@ -33,6 +33,15 @@ NO_TOOLS: Final = "an answer by a schema is the model's own, without tools"
 _OWN_WORDS: Final = 120
 
 
+_NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def schema_name(schema: Mapping[str, Any]) -> str:
+    """What an API that wants a name for a schema is told: its `title`, and "verdict" where it has none."""
+    title = schema.get("title")
+    return (_NOT_A_NAME.sub("_", title).strip("_") if isinstance(title, str) else "")[:64] or "verdict"
+
+
 @dataclass(frozen=True, slots=True)
 class Refusable:
     """Fields of a request that not every server takes, and what to do about one that refuses them."""

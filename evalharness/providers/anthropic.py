@@ -17,19 +17,19 @@ from evalharness.providers._endpoint import (
     check_url,
     connection_options,
     find_key,
+    schema_name,
 )
 
 ANTHROPIC_URL: Final = "https://api.anthropic.com"
 DEFAULT_MAX_TOKENS: Final = 1024
 _OWNED: Final = frozenset(("model", "messages", "system", "stream"))
 _RENAMED: Final = {"stop": "stop_sequences"}
-_TOOL: Final = "verdict"
 _TOOLS: Final = frozenset(("tools", "mcp_servers", "container"))
 _FREE_CHOICE: Final = {"type": "auto"}
-_SCHEMA: Final = Refusable(
-    ("tool_choice", "tools", "input_schema"),
-    "this model cannot be made to call the verdict tool: choose another one, switch thinking off, or write "
-    "`extra_body: {tool_choice: {type: auto}}` to let the model choose and rely on the prompt",
+_SCHEMA_FIELDS: Final = ("tool_choice", "tools", "input_schema")
+_SCHEMA_FIX: Final = (
+    "this model cannot be made to call the {} tool: choose another one, switch thinking off, or write "
+    "`extra_body: {{tool_choice: {{type: auto}}}}` to let the model choose and rely on the prompt"
 )
 _CUT_OFF: Final = ("max_tokens", "model_context_window_exceeded")
 _NOT_TAKEN: Final = ("seed", "presence_penalty", "frequency_penalty")
@@ -41,8 +41,9 @@ class Anthropic:
     System messages become `system`; `stop` becomes `stop_sequences`; `max_tokens`, which the API demands, is 1024
     where the candidate says nothing.
 
-    A schema becomes the `input_schema` of one tool, `verdict`, which the model is made to call; what it calls it with
-    is the answer's text, as compact JSON with the keys in the order they came. No other tool is ever offered.
+    A schema becomes the `input_schema` of one tool, named by its `title`, which the model is made to call; what it
+    calls it with is the answer's text, as compact JSON with the keys in the order they came. No other tool is ever
+    offered.
 
     Options:
         base_url: another server; the key variable has to be named where this is set (`api_key_env`).
@@ -114,13 +115,15 @@ class Anthropic:
                 "them (vLLM), or provider: transformers"
             )
         body = self._body(request)
-        by_schema = request.schema is not None
+        tool = None if request.schema is None else schema_name(request.schema)
+        refusable = None if tool is None else Refusable(_SCHEMA_FIELDS, _SCHEMA_FIX.format(tool))
         data, latency_ms = await self._endpoint.post(
-            "/v1/messages", body, timeout_s=timeout_s, refusable=_SCHEMA if by_schema else None
+            "/v1/messages", body, timeout_s=timeout_s, refusable=refusable
         )
         blocks = _blocks(data)
-        if by_schema:
-            text = _verdict(data, blocks, self._endpoint, forced=body["tool_choice"] != _FREE_CHOICE)
+        if tool is not None:
+            forced = body["tool_choice"] != _FREE_CHOICE
+            text = _called(data, blocks, self._endpoint, tool, forced=forced)
         else:
             text = _text(data, blocks, self._endpoint)
         return _response(data, text, latency_ms)
@@ -141,9 +144,10 @@ class Anthropic:
             body["system"] = "\n\n".join(system)
         body.update((_RENAMED.get(name, name), value) for name, value in request.decoding.items())
         if request.schema is not None:
-            description = "Give the verdict. Call this once; it is the whole answer."
-            body["tools"] = [{"name": _TOOL, "description": description, "input_schema": request.schema}]
-            body["tool_choice"] = {"type": "tool", "name": _TOOL, "disable_parallel_tool_use": True}
+            name = schema_name(request.schema)
+            description = f"Give the {name}. Call this once; it is the whole answer."
+            body["tools"] = [{"name": name, "description": description, "input_schema": request.schema}]
+            body["tool_choice"] = {"type": "tool", "name": name, "disable_parallel_tool_use": True}
         body.update(self._extra)
         return body
 
@@ -168,23 +172,25 @@ def _text(data: dict[str, Any], blocks: list[dict[str, Any]], endpoint: Endpoint
     return "".join(texts)
 
 
-def _verdict(data: dict[str, Any], blocks: list[dict[str, Any]], endpoint: Endpoint, *, forced: bool) -> str:
-    """What the verdict tool was called with, as JSON; the plain text where the answer was cut off before the call."""
+def _called(
+    data: dict[str, Any], blocks: list[dict[str, Any]], endpoint: Endpoint, tool: str, *, forced: bool
+) -> str:
+    """What the tool was called with, as JSON; the plain text where the answer was cut off before the call."""
     calls = [b for b in blocks if str(b.get("type")).endswith("tool_use")]
-    if any((b.get("type"), b.get("name")) != ("tool_use", _TOOL) for b in calls):
+    if any((b.get("type"), b.get("name")) != ("tool_use", tool) for b in calls):
         raise endpoint.bad_response("a call of a tool that was not offered", str(data))
     if len(calls) > 1:
-        raise endpoint.bad_response("more than one verdict", str(data))
+        raise endpoint.bad_response(f"more than one {tool}", str(data))
     if calls:
         given = calls[0].get("input")
         if not isinstance(given, dict):
-            raise endpoint.bad_response("a verdict that is not an object", str(data))
+            raise endpoint.bad_response(f"a {tool} that is not an object", str(data))
         return json.dumps(given, ensure_ascii=False, separators=(",", ":"))
     texts = _texts(blocks)
     if data.get("stop_reason") in _CUT_OFF or (texts and not forced):
         return "".join(texts)
     raise endpoint.bad_response(
-        "text where the verdict tool was asked for" if texts else "no text", str(data)
+        f"text where the {tool} tool was asked for" if texts else "no text", str(data)
     )
 
 

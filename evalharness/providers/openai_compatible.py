@@ -19,6 +19,7 @@ from evalharness.providers._endpoint import (
     check_url,
     connection_options,
     find_key,
+    schema_name,
 )
 from evalharness.providers._log_likelihood import check_server, echo_fields, read_echo, summed
 
@@ -173,7 +174,11 @@ class OpenAICompatible:
         if self._chat and request.schema is not None:
             body["response_format"] = {
                 "type": "json_schema",
-                "json_schema": {"name": "verdict", "strict": True, "schema": request.schema},
+                "json_schema": {
+                    "name": schema_name(request.schema),
+                    "strict": True,
+                    "schema": request.schema,
+                },
             }
         body.update(self._extra)
         if body.get("response_format", ...) is None:

@@ -127,6 +127,10 @@ class CandidateFile(ProviderFields):
     )
     prompt: PromptFile = PromptFile()
     repeats: int | None = Field(default=None, ge=1, le=1000, description="Answers asked for each case")
+    answer_schema: Line | None = Field(
+        default=None,
+        description="Path of a JSON Schema that answers have to follow: constrained decoding where the server has it",
+    )
     outputs: Line | None = Field(default=None, description="Recorded outputs (JSONL), for provider: replay")
     target: Annotated[str, AfterValidator(callable_target)] | None = Field(
         default=None, description="package.module:function, for provider: python"

@@ -174,7 +174,7 @@ BREAKS = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "reason"), [case for case in BREAKS if case[1] is not None], ids=str)
+@pytest.mark.parametrize(("rule", "reason"), BREAKS, ids=str)
 def test_why_a_rule_is_broken_is_said(rule: dict[str, Any], reason: str) -> None:
     assert (broken(rule, INVOICE) or "").startswith(reason)
 

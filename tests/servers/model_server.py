@@ -118,7 +118,7 @@ SHORT = {
     "renamed": "echo?returned=renamed-2026-01-01",
     "no-usage": "echo?usage=0",
 }
-ANSWERS = ("echo", "answer", "seeded", "lookup", "flaky", "whoami")
+ANSWERS = ("echo", "answer", "seeded", "lookup", "flaky", "whoami", "by-schema")
 ODD = (
     "hang", "reset", "close", "cut-json", "html", "html-502", "invalid-json", "empty", "wrong-type", "not-object",
     "no-choices", "null-content", "refusal", "tool-call", "filtered", "filtered-400", "quota", "context-length",
@@ -289,6 +289,8 @@ class Call:
             return await self.odd()
         if self.name in JUDGES:
             return self.verdict()
+        if self.name == "by-schema" and self.anthropic and body.get("tools"):
+            return self.json(self.tool_call(json.loads(self.text())))
         return self.answer(self.text())
 
     def denied(self) -> web.Response | None:
@@ -397,6 +399,10 @@ class Call:
             if varies and drawn(self.question, number) >= float(self.params.get("rate", 0.5)):
                 return "unsure"
             return self.server.answers.get(self.question, "unknown")
+        if self.name == "by-schema":
+            answer = self.server.answers.get(self.question, "{}")
+            held = "response_format" in self.body or "tools" in self.body
+            return answer if held else f"Certainly! {answer[:-1]}"
         if self.name == "whoami":
             return self.model
         asked = json.dumps(self.body.get("messages") or self.body.get("prompt"), sort_keys=True)
