@@ -99,6 +99,7 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
     whole = scorer.metric.kind == "quantile"
     worst = _beyond_all(scorer.metric) if whole else scorer.metric.worst
     value = case_value(scorer)
+    least = getattr(scorer, "least_repeats", 1)
     left, right = baseline.scores[metric_id], candidate.scores[metric_id]
     n_left, n_right = baseline.repeats, candidate.repeats
     cases: list[Case] = []
@@ -113,7 +114,7 @@ def pair(golden_set: GoldenSet, metric_id: str, scorer: Scorer, baseline: Run, c
         after, lost_after = _scored(right, case.id, n_right)
         if lost_before or lost_after:
             lost.append((case, lost_before, lost_after))
-        if not before:
+        if len(before) < least:
             continue
         if lost_after:
             if corpus is not None and scorer.metric.kind == "corpus":

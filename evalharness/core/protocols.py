@@ -28,6 +28,8 @@ class Scorer(Protocol):
     scorer opens no other file.
     One may have `asks = "log_likelihood"`: where every scorer of a golden set has it, candidates are not asked for
     answers but for how likely they find each case's input.
+    One may have `problem(case) -> str | None`: why a case cannot be scored whatever the answer, told when a suite is
+    read.
     """
 
     name: ClassVar[str]
@@ -48,7 +50,8 @@ class BatchScorer(Scorer, Protocol):
     """A scorer that reads many responses at once: a local model, a sandbox, or a service whose calls cost.
 
     What it says of a response is kept and not asked for again while case, response, parameters and version stay. The
-    order of the items, and which others are read with them, must not matter.
+    order of the items, and which others are read with them, must not matter. It may also have `ready()`, which raises
+    UsageError as `score_many` would: it is asked before a model is.
     """
 
     def score_many(self, items: Sequence[tuple[Case, Response]]) -> Sequence[Score]:
@@ -87,10 +90,14 @@ class FailureScorer(Scorer, Protocol):
 
 @runtime_checkable
 class PoolingScorer(Scorer, Protocol):
-    """A scorer whose value of a case is not the mean over its repeats (pass@k)."""
+    """A scorer whose value of a case is not the mean over its repeats (pass@k).
+
+    It may also have `least_repeats`: the fewest it can pool. Runs with fewer are refused; a case of which the baseline
+    has fewer scores is left out and counted.
+    """
 
     def pool(self, values: Sequence[float]) -> float:
-        """The case's value from its repeats' values (at least one; failed ones count as the worst)."""
+        """The case's value from its repeats' values (`least_repeats` or more; failed ones count as the worst)."""
         ...
 
 

@@ -13,6 +13,7 @@ from evalharness.core.cases import Card, GoldenSet
 from evalharness.core.runs import AttemptKey, Run, count_coverage
 from evalharness.core.suites import ScorerSpec, Suite
 from evalharness.engine.execute import cost_usd, tokens_of
+from evalharness.engine.ready import refuse_few_repeats
 from evalharness.engine.scoring import build_scorers, metric_sets, score_attempts
 from evalharness.errors import InvalidComparisonError, StoreError
 from evalharness.plugins import Registry
@@ -47,6 +48,7 @@ def build_run(
         UsageError: a scorer needs what is not there (a library, a sandbox).
     """
     scorers = build_scorers(suite, registry)
+    refuse_few_repeats(scorers, repeats, name)
     price = about["candidate"].get("price")
     scores = score_attempts(
         suite, attempts, scorers, price=Price(**price) if price is not None else None, kept=kept

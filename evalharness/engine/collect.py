@@ -26,6 +26,7 @@ from evalharness.engine.execute import Execution
 from evalharness.engine.loop import run_sync
 from evalharness.engine.plan import Asked, Plan, cache_key, make_plan
 from evalharness.engine.progress import Progress, Silent
+from evalharness.engine.ready import refuse_few_repeats, refuse_unready
 from evalharness.engine.resume import (
     Leftover,
     answers_of,
@@ -34,6 +35,7 @@ from evalharness.engine.resume import (
     loads_before,
     summed,
 )
+from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sink import CacheWriter, FullKey, Sink, key_of
 from evalharness.errors import EvalHarnessError, PluginError, StoreError, UsageError
 from evalharness.plugins import Registry
@@ -195,6 +197,8 @@ class _Job:
     how: Collecting
 
     def plan(self, repeats: int) -> Plan:
+        name = self.candidate.path or self.candidate.name
+        refuse_few_repeats(build_scorers(self.suite, self.registry), repeats, name)
         return make_plan(
             self.suite,
             self.candidate,
@@ -274,6 +278,7 @@ def _ask_open(
                 open_requests = from_cache(open_requests, cache, keys, attempts)
         facts: dict[str, Any] = {"calls": 0, "resumed": resumed, "cached": len(attempts) - stored}
         if open_requests or by_tools:
+            refuse_unready(job.suite, job.registry)
             if resumed:
                 how.progress.note(f"{candidate.name}: {resumed} answers kept from an earlier run")
             journal = opened.enter_context(

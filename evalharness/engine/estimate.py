@@ -17,7 +17,9 @@ from evalharness.engine.execute import cost_usd
 from evalharness.engine.history import EarlierRun, EarlierTokens, earlier_tokens
 from evalharness.engine.loop import run_sync
 from evalharness.engine.plan import Asked, cache_key, make_plan
+from evalharness.engine.ready import refuse_few_repeats
 from evalharness.engine.resume import Leftover
+from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sides import SideSource, Surroundings
 from evalharness.engine.sink import key_of
 from evalharness.store.cache import known_keys
@@ -89,6 +91,7 @@ def estimate_side(
         SpecError: a prompt does not fit a case. StoreError: what is stored cannot be read.
     """
     repeats = side_repeats(source, around)
+    refuse_few_repeats(build_scorers(suite, around.registry), repeats, source.name)
     if source.model is None or source.fixed(around.registry):
         if source.folder is not None:
             refuse_other_sets(source.folder, read_manifest(source.folder), suite)

@@ -92,6 +92,10 @@ class _Tested:
             return str(error)
         return None
 
+    def ready(self) -> None:
+        """Raises SandboxUnavailableError where there is no sandbox."""
+        find_sandbox(self.docker)
+
     def score(self, case: Case, response: Response) -> Score:
         """As `score_many`, for one."""
         return self.score_many([(case, response)])[0]

@@ -39,6 +39,8 @@ from evalharness.spec.values import RECORDED_NAME, SCORER_NAME
 
 _WRITTEN_AS: Final = {"targets": "target"}
 """Fields of a case that cases.jsonl calls otherwise."""
+_MOST_CASES: Final = 10
+"""Cases named one by one that a scorer cannot score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +280,7 @@ class _Loader:
             self.built[item.id, built.spec.id] = built
             if golden_set is not None:
                 self.check_needs(at, built.spec.id, built.scorer.needs, golden_set)
+                self.check_cases(at, built, golden_set)
             specs.append(built.spec)
         return specs
 
@@ -409,6 +412,21 @@ class _Loader:
                     f"{golden_set.path} have none: {named}{more}",
                     f"add `{field}` to them or take {who} out",
                 )
+
+    def check_cases(self, loc: Loc, built: Built, golden_set: GoldenSet) -> None:
+        """Name the cases that a scorer says it cannot score, each with its line."""
+        problem = getattr(built.scorer, "problem", None)
+        if problem is None:
+            return
+        wrong = [(case, why) for case in golden_set.cases if case.targets and (why := problem(case))]
+        for case, why in wrong[:_MOST_CASES]:
+            said = Problem(
+                f"case {case.id!r} cannot be scored: {why}", f"{golden_set.path}/{CASES}", case.line
+            )
+            if said not in self.elsewhere:  # by several scorers
+                self.elsewhere.append(said)
+        if len(wrong) > _MOST_CASES:
+            self.document.add(loc, f"{built.spec.id} cannot score {len(wrong) - _MOST_CASES} further cases")
 
     def check_names(self, evals: Mapping[int, EvalFile]) -> None:
         lines: dict[str, int] = {}
