@@ -80,6 +80,11 @@ class _Entities:
         ]
         return max(found, key=lambda scored: scored.value)
 
+    def problem(self, case: Case) -> str | None:
+        """Why the case's target cannot be read, None where it can."""
+        found = self._targets(case)
+        return found.reason if isinstance(found, Unscored) else None
+
     def worst(self, case: Case) -> Scored:
         """The statistics of no answer: every entity of the first target missed."""
         targets = self._targets(case)

@@ -118,6 +118,11 @@ class _Reader:
 class _Squad(_Reader):
     needs: ClassVar[tuple[str, ...]] = ("targets",)
 
+    def problem(self, case: Case) -> str | None:
+        """Why the case's target cannot be read, None where it can."""
+        found = _accepted(case.targets)
+        return found.reason if isinstance(found, Unscored) else None
+
     def _pairs(self, case: Case, response: Response) -> list[tuple[list[str], list[str]]] | Unscored:
         """The words of every accepted answer beside those that were given."""
         accepted = _accepted(case.targets)
@@ -234,6 +239,11 @@ class _Span(_Reader):
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("by", self.by, ("place", "text"))
+
+    def problem(self, case: Case) -> str | None:
+        """Why the case's target cannot be read, None where it can."""
+        found = self._targets(case)
+        return found.reason if isinstance(found, Unscored) else None
 
     def _compared(
         self, case: Case, response: Response

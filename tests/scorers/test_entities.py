@@ -253,7 +253,9 @@ def test_entities_inside_others_are_entities() -> None:
 
 
 def test_slots_are_entities() -> None:
-    assert scored(EntityF1(), {"city": "Rome", "day": "Friday"}, {"day": "friday", "city": "Paris"}).value == 0.5
+    assert (
+        scored(EntityF1(), {"city": "Rome", "day": "Friday"}, {"day": "friday", "city": "Paris"}).value == 0.5
+    )
     either = [{"city": "Rome"}, {"city": "Roma"}]
     assert scored(EntityF1(), either, {"city": "Roma"}).value == 1.0
 
@@ -314,6 +316,8 @@ def test_a_target_that_holds_no_entities_is_unscored(target: Any) -> None:
     found = EntityF1().score(Case(id="c", targets=targets), Response(text="[]"))
     assert isinstance(found, Unscored)
     assert found.reason.startswith("the target")
+    assert found.reason == EntityF1().problem(Case(id="c", targets=targets))
+    assert EntityF1().problem(Case(id="c", targets=(ADA,))) is None
 
 
 @pytest.mark.parametrize(

@@ -220,4 +220,5 @@ def test_scripts_without_spaces_have_characters() -> None:
 def test_a_target_without_a_place_is_unscored(target: Any) -> None:
     found = score(SpanF1(), "first program", target)
     assert isinstance(found, Unscored)
+    assert found.reason == SpanF1().problem(Case(id="c", targets=(target,), contexts=(CONTEXT,)))
     assert found.reason.startswith(("the target", "a target"))
