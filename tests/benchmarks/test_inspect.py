@@ -292,3 +292,51 @@ def test_any_model_of_inspect_can_be_a_candidate(
     assert [
         json.loads(line)["output"] for line in (folder / "attempts.jsonl").read_text().splitlines()
     ] == CAPITALS
+
+
+# --- from Inspect's side -------------------------------------------------------------------------------------------
+
+
+def test_a_golden_set_is_run_by_inspect_and_its_log_compared(
+    tmp_path: Path, model_server: ModelServerHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from inspect_ai import eval as inspect_eval
+
+    monkeypatch.setenv("LOOP_API_KEY", "k")
+    monkeypatch.setenv("LOOP_BASE_URL", model_server.base_url)
+    monkeypatch.chdir(tmp_path)
+    project = write(tmp_path, model_server)
+    cases = [{"id": f"q{i}", "input": f"capital {i}", "target": n} for i, n in enumerate(CAPITALS)]
+    project.golden_set("questions", cases)
+    project.suite("[exact_match, length, macro_f1]", gate="{metrics: {qa/length: advisory}}")
+    project.write(
+        "cand.yaml", "name: c\nprovider: replay\noutputs: ./none.jsonl\nprompt: {system: 'Be brief.'}\n"
+    )
+    project.rows("none.jsonl", [{"id": "q0", "output": ""}])
+    (log,) = inspect_eval(
+        "evalharness/suite",
+        task_args={"suite": "suite.yaml", "candidate": "cand.yaml"},
+        model="openai-api/loop/lookup",
+        log_dir=str(tmp_path / "logs"),
+        display="none",
+    )
+    assert log.status == "success" and log.results is not None
+    assert {s.name: s.metrics["mean"].value for s in log.results.scores} == {
+        "exact_match": 1.0,
+        "length": pytest.approx(sum(map(len, CAPITALS)) / 12),
+    }
+    assert [m["role"] for m in model_server.last()["body"]["messages"]] == ["system", "user"]
+
+
+def test_an_eval_that_is_not_there_is_named_to_inspect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evalharness.errors import UsageError
+    from evalharness.inspect_side import suite
+
+    monkeypatch.chdir(tmp_path)
+    project = Project(tmp_path)
+    project.golden_set("questions", [{"id": "q", "input": "a", "target": "b"}])
+    project.suite()
+    with pytest.raises(UsageError, match="name one of: qa"):
+        suite("suite.yaml", eval="qq")
