@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from evalharness.core.cases import GoldenSet, Slice
@@ -30,17 +31,25 @@ _BY_CASE: Final[frozenset[Kind]] = frozenset(("binary", "bounded", "unbounded"))
 """Kinds that are a mean of case values, which human labels can correct case by case."""
 
 
+OPINION: Final = (
+    "its values are a language model's opinions, which gate only where people's labels correct them"
+)
+"""Why such a metric is advisory."""
 JUDGED: Final = Metric(direction="higher", unit="fraction", kind="bounded")
 """How a judge's values are read: a win rate, or a share of criteria met or claims supported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One metric of the suite, a scorer's or a judge's, and where it is named. `pairwise`: it compares two answers."""
+    """One metric of the suite, a scorer's or a judge's, and where it is named.
+
+    `pairwise`: it compares two answers. `opinion`: a scorer whose values a language model makes up.
+    """
 
     metric: Metric
     loc: Loc
     pairwise: bool = False
+    opinion: bool = False
 
     @property
     def key(self) -> str:
@@ -65,7 +74,7 @@ class GateChecker:
     def check(self, gate: GateFile) -> None:
         """Everything about a gate whose own keys are right."""
         self.check_names(gate)
-        rules = with_labels_advisory(gate.metrics)
+        rules = advisory_rules(gate.metrics, self.metrics)
         self.check_slices(dict(enumerate(gate.slices)), rules)
         self.check_waivers(dict(enumerate(gate.waivers)), rules)
         for name, named in self.metrics.items():
@@ -89,7 +98,7 @@ class GateChecker:
         if gate is None:
             return
         self.check_names(gate)
-        rules = with_labels_advisory(gate.metrics)
+        rules = advisory_rules(gate.metrics, self.metrics)
         self.check_slices(_sound(SliceFile, written.get("slices")), rules)
         self.check_waivers(_sound(WaiverFile, written.get("waivers")), rules)
 
@@ -106,6 +115,16 @@ class GateChecker:
             self.check_direction(at, name, self.document.data["gate"]["metrics"][name])
             if rule.labels is not None:
                 self.check_labels(at, name, rule.labels, gate)
+
+        for name, named in self.metrics.items():
+            rule = gate.metrics.get(name, MetricRule())
+            asked = name in gate.primary or (name in gate.metrics and not rule.advisory)
+            if named.opinion and asked and rule.labels is None:
+                where: Loc = ("gate", "metrics", name) if name in gate.metrics else ("gate", "primary")
+                hint = (
+                    f"write `{name}: advisory`, or `{name}: {{labels: …}}` with the metric of people's scores"
+                )
+                self.document.add(where, f"{name} cannot gate: {OPINION}", hint)
 
     def check_metric(self, loc: Loc, name: str) -> None:
         if name not in self.metrics and self.complete:
@@ -305,21 +324,32 @@ class GateChecker:
         )
 
 
-def with_labels_advisory(rules: Mapping[str, MetricRule]) -> dict[str, MetricRule]:
-    """The rules with every metric that only holds labels made advisory: it has no value for most cases."""
+def advisory_rules(rules: Mapping[str, MetricRule], metrics: Mapping[str, Named]) -> dict[str, MetricRule]:
+    """The rules, and those of metrics that cannot gate.
+
+    One that only holds labels has no value for most cases. One that is a language model's opinion gates where labels
+    correct it: unlike a judge's, its agreement with people was never measured.
+    """
     labels = [rule.labels for rule in rules.values() if rule.labels is not None]
-    return dict(rules) | {name: MetricRule(advisory=True) for name in labels}
+    found = dict(rules) | {name: MetricRule(advisory=True) for name in labels}
+    for name, named in metrics.items():
+        rule = found.get(name, MetricRule())
+        if named.opinion and not rule.advisory and rule.labels is None:
+            found[name] = replace(rule, advisory=True, why=OPINION)
+    return found
 
 
-def policy(gate: GateFile, sets: Mapping[str, GoldenSet]) -> GatePolicy:
-    """The policy a checked gate stands for. `sets` are the golden sets by eval id."""
+def policy(
+    gate: GateFile, sets: Mapping[str, GoldenSet], metrics: Mapping[str, Named] = MappingProxyType({})
+) -> GatePolicy:
+    """The policy a checked gate stands for. `sets` are the golden sets by eval id, `metrics` those of the suite."""
     return GatePolicy(
         max_drop=gate.max_drop,
         alpha=gate.alpha,
         on_inconclusive=gate.on_inconclusive,
         on_underpowered=gate.on_underpowered,
         primary=tuple(gate.primary),
-        metrics=with_labels_advisory(gate.metrics),
+        metrics=advisory_rules(gate.metrics, metrics),
         max_failures=gate.max_failures,
         slices=tuple(
             SliceRule(

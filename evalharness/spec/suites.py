@@ -79,7 +79,7 @@ def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
     return Suite(
         name=model.name,
         evals=done,
-        gate=policy(model.gate, loader.gate.sets),
+        gate=policy(model.gate, loader.gate.sets, loader.gate.metrics),
         sampling=sampling_of(model.sampling),
         digest=digest([loader.identity(item) for item in done]),
         path=paths.show(path),
@@ -276,7 +276,8 @@ class _Loader:
                 )
                 continue
             lines[built.spec.id] = line
-            self.gate.metrics[f"{item.id}/{built.spec.id}"] = Named(built.scorer.metric, at)
+            opinion = getattr(built.scorer, "judged", False) is True
+            self.gate.metrics[f"{item.id}/{built.spec.id}"] = Named(built.scorer.metric, at, opinion=opinion)
             self.built[item.id, built.spec.id] = built
             if golden_set is not None:
                 self.check_needs(at, built.spec.id, built.scorer.needs, golden_set)

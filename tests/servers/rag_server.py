@@ -103,14 +103,16 @@ def judged(asked: dict[str, Any], prompt: str, model: str) -> dict[str, Any]:
     return {"statements": [] if model == "silent" else sentences(asked["answer"])}
 
 
-async def chat(body: dict[str, Any]) -> web.Response:
+async def chat(body: dict[str, Any], key: str) -> web.Response:
     model, prompt = body["model"], body["messages"][-1]["content"]
+    if model == "locked":
+        return error(401, f"wrong key {key}")
     # Ragas ends its prompts with the input as JSON; with instructor another message may follow on a retry.
     for message in body["messages"]:
         if "Now perform the same" in str(message["content"]):
             prompt = str(message["content"])
-    start = prompt.rindex("Input:") if "Input:" in prompt else prompt.rindex("input:")
-    asked, _ = json.JSONDecoder().raw_decode(prompt[start + len("input:") :].lstrip())
+    start = prompt.index("\ninput:", prompt.index("Now perform the same"))
+    asked, _ = json.JSONDecoder().raw_decode(prompt[start + len("\ninput:") :].lstrip())
     text = json.dumps(asked)
     if model == "fails" or "FAIL" in text:
         return error(500, "out of order")
@@ -151,7 +153,7 @@ async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/v1/embeddings":
             return embeddings(body, request.headers.get("Authorization", ""))
         if request.path == "/v1/chat/completions":
-            return await chat(body)
+            return await chat(body, request.headers.get("Authorization", ""))
     finally:
         COUNTERS["in_flight"] -= 1
     return error(404, "no such path")
