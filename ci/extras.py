@@ -20,8 +20,9 @@ OVERRIDES = str(ROOT / "requirements" / "overrides.txt")
 IMPORTS = {
     "benchmarks": ["lm_eval", "inspect_ai"],
     "rag": ["ragas", "ragas.metrics.collections"],
-    "text": ["evaluate", "rouge_score", "sacrebleu", "bert_score", "sklearn"],
-    "retrieval": ["ranx"],
+    "text": ["evaluate", "rouge_score", "sacrebleu", "bert_score", "sklearn", "nltk", "sentence_transformers"],
+    "retrieval": ["ranx", "sentence_transformers"],
+    "contamination": ["datasketch", "pyarrow"],
     "stats": ["statsmodels", "pandas"],
     "local": ["transformers", "torch", "peft", "accelerate"],
     "train": ["trl", "peft", "datasets"],
@@ -29,7 +30,7 @@ IMPORTS = {
     "ray": ["ray"],
 }
 EVERYTHING = "all,rag"
-NEEDS_TORCH = {"text", "local", "train", EVERYTHING}
+NEEDS_TORCH = {"text", "retrieval", "local", "train", EVERYTHING}
 
 
 def resolve(extras: str) -> bool:
