@@ -46,6 +46,7 @@ def test_every_text_scorer_is_in_the_table_with_an_example() -> None:
         "bert_score",
         "semantic",
         "hf_evaluate",
+        "ragas",
         "numeric",
         "choice",
         "classification",

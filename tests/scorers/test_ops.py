@@ -144,7 +144,7 @@ def test_a_failure_has_an_error_rate_of_one() -> None:
 def test_only_the_kinds_that_are_named_count() -> None:
     scorer = ErrorRate(kinds=("timeout", "rate_limited"))
     values = {
-        kind: scorer.score_failure(CASE, Failure(kind=kind, message=""))  # type: ignore[arg-type]
+        kind: scorer.score_failure(CASE, Failure(kind=kind, message=""))
         for kind in ("timeout", "rate_limited", "filtered")
     }
     assert [found.value for found in values.values() if isinstance(found, Scored)] == [1.0, 1.0, 0.0]
