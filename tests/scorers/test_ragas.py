@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from evalharness.api import load_suite
 from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
 from evalharness.core.protocols import BatchScorer, IdentifiedScorer
@@ -305,10 +307,9 @@ def test_opinions_are_advisory_unless_people_s_labels_correct_them(
     assert "qa/faithful cannot gate: its values are a language model's opinions" in done.err + done.out
     suite(project, rag, "{max_drop: 2pp, primary: [qa/faithful], metrics: {RULES}}")
     assert "cannot gate" in (done := project.run("validate", "suite.yaml", check=2)).err + done.out
-    suite(
-        project,
-        rag,
-        "{max_drop: 2pp, metrics: {qa/length: advisory, qa/faithful: {labels: 'recorded:human'}}}",
-    )
-    done = project.run("validate", "suite.yaml")
-    assert "language model's opinions" not in done.err + done.out
+    labels = "{labels: 'qa/recorded:human', drawn: random}"
+    suite(project, rag, f"{{max_drop: 2pp, metrics: {{qa/length: advisory, qa/faithful: {labels}}}}}")
+    with contextlib.chdir(project.root):
+        rules = load_suite("suite.yaml").gate
+    assert not rules.rule("qa/faithful").advisory
+    assert rules.rule("qa/recorded:human").advisory
