@@ -22,6 +22,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "json_schema": {"schema": {"type": "object"}},
     "recorded": {"name": "x"},
     "rules": {"rules": [{"sum": "lines[*].total", "equals": "total"}, {"required": "a"}]},
+    "sections": {"sections": ["Findings", "one"]},
     "rules_all": {"rules": [{"sum": "lines[*].total", "equals": "total"}]},
     "regex": {"pattern": r"(\w+\s?)+$"},
     "label": {"labels": ["one", "two"]},
@@ -36,7 +37,7 @@ TARGETS: dict[str, tuple[Any, ...]] = {
 # What this module knows of; scorers of other packages keep their own tests.
 NAMES = [name for name, path in BUILTINS["scorers"].items() if path.split(":")[0].rpartition(".")[2] in {
     "exact", "numeric", "choice", "classification", "structured", "overlap", "surface", "recorded", "entities",
-    "spans", "rules"
+    "spans", "rules", "layout"
 }]  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def test_a_ten_megabyte_answer_is_scored_in_seconds(name: str) -> None:
 def test_scorers_load_no_heavy_library_before_they_need_it() -> None:
     code = (
         "import sys, importlib\n"
-        "for m in 'exact numeric choice classification structured overlap surface recorded entities spans rules'.split():\n"
+        "for m in 'exact numeric choice classification structured overlap surface recorded entities spans rules layout'.split():\n"
         "    importlib.import_module('evalharness.scorers.' + m)\n"
         "print([m for m in ('numpy', 'jsonschema', 'pydantic', 're2', 'sacrebleu', 'sklearn') if m in sys.modules])\n"
     )

@@ -52,6 +52,7 @@ def test_every_text_scorer_is_in_the_table_with_an_example() -> None:
         "classification",
         "entities",
         "spans",
+        "layout",
         "rules",
         "structured",
         "overlap",
