@@ -13,7 +13,7 @@ from evalharness.api.settings import DEFAULT_SEED, Settings
 from evalharness.core.suites import Suite
 from evalharness.engine.sides import SideSource, choose_suite, find_anchor, find_sides
 from evalharness.errors import StoreError
-from evalharness.report.folder import read_report_manifest, write_report, write_report_manifest
+from evalharness.report.folder import logs_of, read_report_manifest, write_report, write_report_manifest
 from evalharness.store.folder import is_run_folder
 from evalharness.store.judgments import NAME as JUDGMENTS
 
@@ -123,7 +123,8 @@ def asked_again(folder: str | Path, use: Settings) -> tuple[Answer, Suite, Mappi
 
 def write_reports(found: Answer, suite: Suite, folder: Path, use: Settings, today: str) -> Mapping[str, Path]:
     """Write the reports and their manifest; returns the reports by file name."""
-    written = write_report(found.verdict, folder)
+    sides = {"baseline": found.baseline, "candidate": found.candidate}
+    written = write_report(found.verdict, folder, logs_of(sides, use.cwd, folder))
     taken = found.taken
     write_report_manifest(
         folder,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from evalharness.core.verdicts import Verdict
 from evalharness.errors import StoreError, UsageError
@@ -21,10 +24,36 @@ MANIFEST: Final = "manifest.json"
 _RUN_FACTS: Final = ("name", "run_id", "models_returned", "facts", "environment", "plugins")
 
 
-def write_report(verdict: Verdict, directory: Path) -> dict[str, Path]:
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A tool's own log of a side's benchmark: what to call it, and its path from the report's folder."""
+
+    role: str
+    eval: str
+    path: str
+
+    @property
+    def href(self) -> str:
+        """The path as a link, which can be nothing but a path."""
+        return quote(self.path)
+
+
+def logs_of(sides: Mapping[str, Mapping[str, Any]], cwd: Path, directory: Path) -> list[Log]:
+    """The logs that the runs of both sides hold. `sides` by role, as `about_run` gives them."""
+    found = []
+    for role, about in sides.items():
+        told = (about.get("facts") or {}).get("benchmarks") or {}
+        for name, facts in told.items():
+            for log in facts.get("logs", ()):
+                path = cwd / about["folder"] / str(log)
+                found.append(Log(role, name, os.path.relpath(path.resolve(), directory.resolve())))
+    return found
+
+
+def write_report(verdict: Verdict, directory: Path, logs: Sequence[Log] = ()) -> dict[str, Path]:
     """Write `comparison.json`, `report.html`, `summary.md` and `junit.xml` under `directory`, made when missing.
 
-    Where judges spoke, `judgments.jsonl` holds what they said.
+    Where judges spoke, `judgments.jsonl` holds what they said. `logs` are linked from the page.
 
     comparison.json is written first: where a later file cannot be written, the verdict is already on disk.
 
@@ -41,9 +70,13 @@ def write_report(verdict: Verdict, directory: Path) -> dict[str, Path]:
     from evalharness.report.markdown import render_markdown
 
     paths = {}
-    for name, render in zip(
-        FILES, (comparison_json, render_html, render_markdown, render_junit), strict=True
-    ):
+    renders: tuple[Callable[[Verdict], str], ...] = (
+        comparison_json,
+        lambda of: render_html(of, logs),
+        render_markdown,
+        render_junit,
+    )
+    for name, render in zip(FILES, renders, strict=True):
         paths[name] = directory / name
         write_text(paths[name], render(verdict))
     if verdict.comparison.judges:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import jinja2
 from markupsafe import Markup
@@ -19,12 +20,15 @@ from evalharness.report.plot import Panel, panels
 from evalharness.report.tables import breakdown
 from evalharness.report.view import EVEN_MARK, EVEN_MEANS, MetricRow, View, build_view
 
+if TYPE_CHECKING:
+    from evalharness.report.folder import Log
+
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _SLICES: Final = 200
 
 
-def render_html(verdict: Verdict) -> str:
-    """The verdict as one self-contained page.
+def render_html(verdict: Verdict, logs: Sequence[Log] = ()) -> str:
+    """The verdict as one self-contained page. `logs` are files beside it that it links to.
 
     Every string of the verdict is escaped by the template and cleaned before it; a strict content policy admits the
     page's own style and script by their hashes and nothing else. At most 200 regressed, 100 fixed and 100 otherwise
@@ -45,6 +49,7 @@ def render_html(verdict: Verdict) -> str:
         breakdowns=[table for table in tables if table is not None],
         filters=_filters(cases),
         facts=_facts(view),
+        logs=logs,
         versions=_versions(view),
         early_mark=EARLY_MARK,
         early_means=EARLY_MEANS,

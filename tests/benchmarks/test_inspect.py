@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +131,9 @@ def test_a_regression_in_an_inspect_task_blocks_and_its_log_is_kept(
         "region=north",
         "region=south",
     }  # not the note: twelve values
+    page = (tmp_path / "out" / "report.html").read_text()
+    linked = re.findall(r'<a href="([^"#]+\.eval)">', page)
+    assert len(linked) == 2 and all((tmp_path / "out" / link).is_file() for link in linked)
     folder = next(p for p in (tmp_path / ".evalharness" / "runs").iterdir() if p.name.startswith("base"))
     (log,) = json.loads((folder / "manifest.json").read_text())["facts"]["benchmarks"]["capitals"]["logs"]
     assert read_eval_log(str(folder / log)).results.scores[0].metrics["accuracy"].value == 1.0  # type: ignore[union-attr]
