@@ -18,6 +18,7 @@ from evalharness.core.scores import Want
 from evalharness.core.suites import JUDGE_METRIC, EvalSpec, ScorerSpec, Suite
 from evalharness.errors import ParameterError, PluginError, Problem, SpecError, UsageError
 from evalharness.plugins import Registry
+from evalharness.spec.advice import advice
 from evalharness.spec.benchmarks import benchmark_spec
 from evalharness.spec.candidates import is_local, resolve
 from evalharness.spec.checking import check, part
@@ -87,7 +88,7 @@ def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
 
 
 def suite_warnings(suite: Suite) -> tuple[str, ...]:
-    """What a user should know of a suite that loads: golden sets without a lock or not held out, thin slices."""
+    """What a user should know of a suite: sets without a lock or not held out, worn benchmarks, thin slices."""
     warnings = [
         # no path: warnings are part of comparison.json, which is the same wherever the files lie
         f"golden set {item.name} is not locked: its cases can change unseen; run: evalharness golden lock FOLDER"
@@ -100,7 +101,7 @@ def suite_warnings(suite: Suite) -> tuple[str, ...]:
         for item in suite.golden_sets
         if not item.card.held_out
     ]
-    return (*warnings, *gate_warnings(suite))
+    return (*warnings, *advice(suite), *gate_warnings(suite))
 
 
 def nothing_gated(suite: Suite) -> bool:
