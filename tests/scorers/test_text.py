@@ -20,6 +20,7 @@ from evalharness.scorers.hf_evaluate import TRUST, HfEvaluate
 from evalharness.scorers.meteor import Meteor, MeteorStems, meteor_tokens
 from evalharness.scorers.overlap import Bleu, Rouge1, Rouge2
 from evalharness.scorers.semantic import SemanticSimilarity
+from tests.e2e.conftest import Project
 from tests.servers.fixture import ModelServerHandle, running_server
 from tests.servers.tiny_bert import save_bert, save_sentence_model
 
@@ -351,3 +352,40 @@ def test_a_metric_by_name_needs_the_network_and_says_so(monkeypatch: pytest.Monk
     monkeypatch.setenv(TRUST, "no_such_metric")
     with pytest.raises(UsageError, match=r"'no_such_metric' cannot be loaded.*a name needs the network"):
         many(HfEvaluate("no_such_metric"), ("a", ("a",)))
+
+
+# ------------------------------------------------------------------------------------------------- in a suite
+
+
+def test_other_weights_under_the_same_path_are_another_suite_and_scored_anew(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    cases = [{"id": f"q{n}", "input": "?", "target": target[0]} for n, (_, target) in enumerate(PAIRS)]
+    project.golden_set("questions", cases)
+    for side in ("base", "cand"):
+        project.candidate(side, [{"id": f"q{n}", "output": text} for n, (text, _) in enumerate(PAIRS)])
+    project.suite("[{bert_score: {model: ./weights, num_layers: 2, device: cpu}}]", "{max_drop: 2pp}")
+    found = []
+    for seed in (0, 0, 1):
+        save_bert(tmp_path / "weights", seed=seed)
+        _, comparison = project.compare()
+        found.append((comparison["suite"]["digest"], comparison["metrics"][0]["baseline"]))
+    assert found[0] == found[1]
+    assert found[2][0] != found[0][0]
+    assert found[2][1] != found[0][1]
+
+
+def test_a_model_outside_the_project_is_refused(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    save_bert(tmp_path / "outside")
+    project.binary(4, 0, 0, scorers="[{bert_score: {model: ../outside, num_layers: 1}}]")
+    done = project.run("validate", "suite.yaml", check=2)
+    assert "'../outside' leads out of the working directory" in done.err + done.out
+
+
+def test_a_script_in_a_suite_is_refused_with_its_line(script: Path) -> None:
+    project = Project(script.parents[1])
+    project.binary(4, 0, 0, scorers="[{evaluate: {metric: ./metrics/shared}}]")
+    done = project.run("compare", "base.yaml", "cand.yaml", check=2)
+    assert "suite.yaml:5" in done.err
+    assert f"set {TRUST}=./metrics/shared" in done.err
+    assert not (script.parents[1] / "ran").exists()
