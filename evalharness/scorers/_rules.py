@@ -106,8 +106,8 @@ def _named(written: object, number: int, reading: Reading) -> tuple[str, Check]:
 def _rule(rule: Mapping[Any, Any], reading: Reading) -> Check:
     operators = [key for key in rule if key in _OPERATORS]
     if not operators:
-        further = {key for _, keys in _OPERATORS.values() for key in (*keys, "each")}
-        unknown = next((str(key) for key in rule if key not in further), "")
+        beside = {key for _, keys in _OPERATORS.values() for key in (*keys, "each")}
+        unknown = next((str(key) for key in rule if key not in beside), "")
         near = get_close_matches(unknown, _OPERATORS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(_OPERATORS))}"
         message = f"unknown operator {shown(unknown, 40)!r}" if unknown else "there is no operator in it"
