@@ -27,6 +27,7 @@ from evalharness.api.contamination import refuse_to_replace as refuse_to_replace
 from evalharness.api.contamination import save_report as save_report
 from evalharness.api.contamination import version_diff_json as version_diff_json
 from evalharness.api.contamination import version_diff_text as version_diff_text
+from evalharness.api.importing import import_results as import_results
 from evalharness.api.labelling import collect_labels as collect_labels
 from evalharness.api.labelling import sample_to_label as sample_to_label
 from evalharness.api.planning import plan as plan
@@ -143,7 +144,8 @@ def compare(
 ) -> Verdict:
     """Run or load both sides, compare them and decide.
 
-    Either side is a candidate file or a run folder. The verdict's `exit_code` is what the command line exits with.
+    Either side is a candidate file, a run folder or a result file of another tool. The verdict's `exit_code` is what
+    the command line exits with.
     Where the suite has `sampling`, cases are asked in looks until it is decided; `extend` then allows what is held in
     reserve. `anchor` names what both sides are held against beside the verdict, the release in production for one: a
     candidate file or a run folder.
@@ -156,7 +158,7 @@ def compare(
             kept. StoreError: a run folder is damaged, or cannot be written.
     """
     use = settings or Settings()
-    left, right = find_sides(baseline, candidate, use.surroundings)
+    left, right = find_sides(baseline, candidate, use.surroundings, results=True)
     return ask(left, right, suite, use, anchor=anchor, extend=extend)[0].verdict
 
 
@@ -184,7 +186,7 @@ def compare_to(
     folder = Path(out) if out is not None else None
     if folder is not None:  # before anything can fail; without `out` the folder is known once the sides are
         clear_report(folder)
-    left, right = find_sides(baseline, candidate, use.surroundings)
+    left, right = find_sides(baseline, candidate, use.surroundings, results=True)
     if folder is None:
         folder = use.cwd / "reports" / f"{slug(left.name)}-vs-{slug(right.name)}"
         clear_report(folder)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from evalharness._canon import digest
 from evalharness.api.settings import DEFAULT_SEED, Settings
 from evalharness.core.suites import Suite
-from evalharness.engine.sides import SideSource, choose_suite, find_anchor, find_sides
+from evalharness.engine.sides import SideSource, choose_suite, find_anchor, find_sides, meet_sides
 from evalharness.errors import StoreError
 from evalharness.report.folder import logs_of, read_report_manifest, write_report, write_report_manifest
 from evalharness.store.folder import is_run_folder
@@ -38,9 +38,11 @@ def ask(
     """
     from evalharness.api.comparing import Question, Taken, answer
 
-    chosen = choose_suite(
-        [left.suite_path, right.suite_path], suite, use.surroundings, stored=[left.folder, right.folder]
-    )
+    if again is None and (left.brought or right.brought):
+        left, right, chosen = meet_sides(left, right, suite, use.surroundings)
+    else:
+        stored = [left.folder, right.folder]
+        chosen = choose_suite([left.suite_path, right.suite_path], suite, use.surroundings, stored=stored)
     if again is not None and again["rules"] != _rules(chosen):
         raise StoreError(
             f"{chosen.path}: its gate or sampling are not those that this report was made under; run compare again"

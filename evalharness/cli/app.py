@@ -13,6 +13,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "plan": ("plan:command", "Tell cost and power of a comparison before any call."),
     "run": ("run:command", "Answer and score a suite with one candidate, and store the run."),
     "compare": ("compare:command", "Compare a candidate with a baseline: table, reports, exit code."),
+    "import": ("import_:command", "Make runs of other tools' result files."),
     "score": ("score:command", "Score a stored run again, without a call."),
     "report": ("report:command", "Render the reports of an earlier comparison again."),
     "golden": ("golden:command", "Check and lock golden sets."),

@@ -1,4 +1,4 @@
-"""From what a user names to a run: a candidate file is asked, a run folder is read."""
+"""From what a user names to a run: a candidate file is asked, a run folder or another tool's results are read."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evalharness._canon import digest
 from evalharness.content import PathPolicy
+from evalharness.core.benchmarks import Results
 from evalharness.core.candidates import AGAIN, Candidate
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
 from evalharness.engine.build import rescore_folder
 from evalharness.engine.collect import Collecting, collect
+from evalharness.engine.imports import PROVIDER, Side, is_derived, meet, results_of_run
 from evalharness.engine.plan import Asked
 from evalharness.engine.prepare import prepare
+from evalharness.engine.reading import read_results, split_part
 from evalharness.errors import InvalidComparisonError, Problem, SpecError, StoreError, UsageError
 from evalharness.plugins import Registry
 from evalharness.spec.load import load_candidate, load_suite
@@ -33,12 +37,24 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideSource:
-    """One side of a comparison before it is run: a stored run (`folder`) or a candidate to ask (`model`)."""
+    """One side of a comparison before it is run: a stored run (`folder`), a candidate to ask (`model`), or `results`.
+
+    `results` are what another tool collected, read from `file`; `meet_sides` makes a stored run of them.
+    """
 
     name: str
     suite_path: str | None
     folder: Path | None = None
     model: Candidate | None = None
+    results: Results | None = None
+    file: Path | None = None
+
+    @property
+    def brought(self) -> bool:
+        """Whether another tool collected its answers: results, or the stored run of such."""
+        if self.folder is not None:
+            return bool(read_manifest(self.folder)["candidate"]["provider"] == PROVIDER)
+        return self.results is not None
 
     def fixed(self, registry: Registry) -> bool:
         """Whether its answers are there already: a stored run, or a recording."""
@@ -75,9 +91,9 @@ class SideSource:
 
 
 def find_sides(
-    baseline: str | Path, candidate: str | Path, surroundings: Surroundings
+    baseline: str | Path, candidate: str | Path, surroundings: Surroundings, *, results: bool = False
 ) -> tuple[SideSource, SideSource]:
-    """Both sides, with the problems of both files told at once.
+    """Both sides, with the problems of both files told at once. `results`: they may be files of other tools.
 
     Raises:
         InvalidComparisonError: there is no such baseline. SpecError, StoreError, UsageError: a side is not usable.
@@ -86,13 +102,15 @@ def find_sides(
     found: list[SideSource] = []
     for role, given in (("baseline", baseline), ("candidate", candidate)):
         try:
-            found.append(_side(role, given, surroundings))
+            found.append(_side(role, given, surroundings, results=results))
         except SpecError as error:
             problems.extend(error.problems)
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))
     refuse_replacing(found[0], found[1], surroundings)
     refuse_replacing(found[1], found[0], surroundings)
+    if found[0].name == found[1].name and found[0].file != found[1].file:
+        found = [_with_folder(side) for side in found]
     return found[0], _beside(found[0], found[1], surroundings)
 
 
@@ -138,9 +156,17 @@ def _beside(first: SideSource, second: SideSource, surroundings: Surroundings) -
     return replace(second, name=name, model=replace(other, name=name))
 
 
-def _side(role: str, given: str | Path, surroundings: Surroundings) -> SideSource:
+def _with_folder(side: SideSource) -> SideSource:
+    """Results under the name of their folder, too: `base/out.json` and `cand/out.json` are not both `out`."""
+    if side.results is None or side.file is None:
+        return side
+    name = f"{side.file.parent.name}-{side.name}"
+    return replace(side, name=name, results=replace(side.results, name=name))
+
+
+def _side(role: str, given: str | Path, surroundings: Surroundings, *, results: bool = False) -> SideSource:
     try:
-        path = surroundings.paths.argument(str(given))
+        path, part = split_part(str(given), surroundings.paths)
     except SpecError as error:
         if role == "candidate":
             raise
@@ -152,17 +178,76 @@ def _side(role: str, given: str | Path, surroundings: Surroundings) -> SideSourc
         raise InvalidComparisonError(
             f"there is no {role} {str(given)!r}: {error}; {without}; give a candidate file or a run folder"
         ) from error
-    if path.is_dir():
+    if path.is_dir() and (is_run_folder(path) or (path / JOURNAL).exists()):
         folder = finished_run(path)
         return SideSource(
             name=read_manifest(folder)["name"], suite_path=suite_of(folder, surroundings.paths), folder=folder
         )
-    if path.suffix not in (".yaml", ".yml"):
-        raise UsageError(
-            f"{given}: not something to compare; give a candidate .yaml or a run folder (with a manifest.json)"
-        )
+    if path.is_dir() or path.suffix not in (".yaml", ".yml"):
+        found = read_results(path, surroundings.registry, part=part)
+        if found is None and path.is_dir():
+            finished_run(path)  # says what it is not
+        if found is None:
+            raise UsageError(
+                f"{given}: not something to compare; give a candidate .yaml, a run folder (with a manifest.json), or a "
+                "result file of a tool that has a reader (evalharness plugins)"
+            )
+        if not results:
+            raise UsageError(
+                f"{given}: a result file of {found.tool}, which has no use here; make a run of it with: "
+                f"evalharness import {given}"
+            )
+        return SideSource(name=found.name, suite_path=None, results=found, file=path)
     model = load_candidate(path, paths=surroundings.paths, registry=surroundings.registry)
     return SideSource(name=model.name, suite_path=model.suite_path, model=model)
+
+
+def meet_sides(
+    left: SideSource, right: SideSource, given: str | Path | None, surroundings: Surroundings
+) -> tuple[SideSource, SideSource, Suite]:
+    """Two sides that other tools collected as stored runs over the cases of both, and the suite they are bound to.
+
+    Args:
+        left: the baseline.
+        right: the candidate.
+        given: the path of a suite (`--suite`), None: that which the runs were imported with, else one of their tasks.
+        surroundings: store, registry and the like.
+
+    Raises:
+        UsageError: a side is a candidate that would have to be asked, or has no tasks of other tools; or the runs name
+            two suites. InvalidComparisonError, SpecError, StoreError: as `engine.imports.meet` does.
+    """
+    paths, how = surroundings.paths, surroundings.how
+    sides = [_met(role, side, surroundings) for role, side in (("baseline", left), ("candidate", right))]
+    path = paths.argument(str(given)) if given is not None else None
+    if path is None:
+        chosen = [s.suite_path for s in (left, right) if s.suite_path and not is_derived(s.suite_path, how)]
+        path = _one_path(chosen, surroundings) if chosen else None
+    bound = meet(sides, path, paths=paths, registry=surroundings.registry, how=how)
+    first, second = (
+        SideSource(name=side.results.name, suite_path=bound.suite.path, folder=folder)
+        for side, folder in zip(sides, bound.folders, strict=True)
+    )
+    return first, second, bound.suite
+
+
+def _met(role: str, side: SideSource, surroundings: Surroundings) -> Side:
+    if side.results is not None and side.file is not None:
+        shown = surroundings.paths.show(side.file)
+        return Side(role, side.results, shown, digest(side.results.identity))
+    if side.folder is None:
+        raise UsageError(
+            f"the {role} {side.name!r} is a candidate to be asked, and the other side is what another tool collected: "
+            "their cases are not the same. Run both in that tool, or both here"
+        )
+    found = results_of_run(side.folder)
+    if found is None:
+        raise UsageError(
+            f"{surroundings.paths.show(side.folder)}: the {role} answered golden sets, and the other side is what "
+            "another tool collected: their cases are not the same"
+        )
+    about = read_manifest(side.folder)["candidate"]
+    return Side(role, found, str(about.get("path") or surroundings.paths.show(side.folder)), about["digest"])
 
 
 def refuse_replacing(stored: SideSource, asked: SideSource, surroundings: Surroundings) -> None:
@@ -243,20 +328,24 @@ def choose_suite(
     if given is not None:
         path = surroundings.paths.argument(str(given))
     else:
-        paths = list(dict.fromkeys(str(Path(name).resolve()) for name in named if name is not None))
-        if not paths:
-            raise UsageError(
-                "no suite is named; add `suite: suites/NAME.yaml` to the candidate file or give --suite"
-            )
-        if len(paths) > 1:
-            shown = " and ".join(surroundings.paths.show(Path(p)) for p in paths)
-            raise UsageError(f"the two sides name different suites ({shown}); choose one with --suite")
-        path = surroundings.paths.argument(paths[0])
+        path = _one_path([name for name in named if name is not None], surroundings)
     suite = load_suite(path, paths=surroundings.paths, registry=surroundings.registry)
     whole, told = prepare(suite, stored=stored, paths=surroundings.paths, registry=surroundings.registry)
     for text in told:
         surroundings.how.progress.note(text)
     return whole
+
+
+def _one_path(named: Sequence[str], surroundings: Surroundings) -> Path:
+    paths = list(dict.fromkeys(str(Path(name).resolve()) for name in named))
+    if not paths:
+        raise UsageError(
+            "no suite is named; add `suite: suites/NAME.yaml` to the candidate file or give --suite"
+        )
+    if len(paths) > 1:
+        shown = " and ".join(surroundings.paths.show(Path(p)) for p in paths)
+        raise UsageError(f"the two sides name different suites ({shown}); choose one with --suite")
+    return surroundings.paths.argument(paths[0])
 
 
 def _as_scored_by(suite: Suite, folder: Path, surroundings: Surroundings) -> Run:

@@ -48,7 +48,7 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 
 
 class LmEvalSamples:
-    """Reads one task's samples: each metric under each filter is a metric."""
+    """Reads one task's samples: `metric` under the task's first filter, `metric.filter` under each other."""
 
     name: ClassVar[str] = "lm_eval"
     version: ClassVar[str] = "1"
@@ -153,12 +153,13 @@ class _Samples:
             metrics = row.get("metrics")
             listed = metrics if isinstance(metrics, list) else [key for key in row if key not in _FIXED]
             document.values[under] = {text_of(key): row.get(text_of(key)) for key in listed}
-        several = len({under for _, under in rows}) > 1
+        first_filter = next((under for _, under in rows), "")
         for document in self.documents.values():
             scores: dict[str, float] = {}
             unscored: dict[str, str] = {}
             for under, values in document.values.items():
-                self._take(values, f".{metric_id(under)}" if several else "", scores, unscored)
+                suffix = "" if under == first_filter else f".{metric_id(under)}"
+                self._take(values, suffix, scores, unscored)
             outcome = Response(text=document.text, scores=scores, unscored=unscored)
             self.builder.add(document.case, outcome, place=document.line, about=document.about)
         if self.left_out:
