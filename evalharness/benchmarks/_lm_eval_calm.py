@@ -8,6 +8,7 @@ import io
 import logging
 import random  # noqa: TID251 - lm-eval's tasks draw from it: it is seeded for them and put back
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -95,13 +96,19 @@ def _seeded() -> Iterator[None]:
 @contextlib.contextmanager
 def _replaced() -> Iterator[None]:
     """No bars, no counting of downloads, sandboxed templates."""
+    tqdm = library("tqdm").tqdm
     datasets, tasks, utils = library("datasets"), library("lm_eval.api.task"), library("lm_eval.utils")
 
     def no_bar(items: Iterable[Any], *_: Any, **__: Any) -> Iterable[Any]:
         return items
 
+    def silent(*items: Any, **options: Any) -> Any:
+        return tqdm(*items, **{**options, "disable": True})
+
+    models = sys.modules.get("lm_eval.models.huggingface")
     swaps: list[tuple[Any, str, Any]] = [
         (tasks, "tqdm", no_bar),
+        (models, "tqdm", silent),
         (utils, "apply_template", _fill),
         (datasets.config, "HF_UPDATE_DOWNLOAD_COUNTS", False),
     ]

@@ -41,7 +41,6 @@ class LocalModels:
                 tokenizer=tokenizer,
                 backend="causal",
                 batch_size=int(candidate.options.get("batch_size") or DEFAULT_BATCH),
-                max_length=candidate.options.get("window"),
             )
         return self._held[candidate.digest]
 

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any, ClassVar, Final
 
-from evalharness.benchmarks import _lm_eval_local as local
-from evalharness.benchmarks import _lm_eval_server as server
+from evalharness.benchmarks._lm_eval_asking import Asking
 from evalharness.benchmarks._lm_eval_calm import calm, library
-from evalharness.benchmarks._lm_eval_cases import Loaded, fresh, loaded
-from evalharness.benchmarks._lm_eval_chat import (
-    refuse_doubled,
-    system_text,
-    template_marks,
-    to_json,
-)
-from evalharness.benchmarks._lm_eval_decoding import merged
-from evalharness.benchmarks._lm_eval_score import Scoring
+from evalharness.benchmarks._lm_eval_cases import Loaded, loaded
+from evalharness.benchmarks._lm_eval_local import LocalModels
 from evalharness.benchmarks._lm_eval_tasks import Wanted, find
-from evalharness.core.attempts import Attempt, Failure, Response, Usage
 from evalharness.core.benchmarks import Task, Work
-from evalharness.core.protocols import Request
 from evalharness.errors import UsageError
-from evalharness.plugins import default_registry
 
 SEED: Final = 1234
 """lm-eval's own for few-shot examples."""
 _HELD: Final = 16
-_AT_ONCE: Final = 256
 _LOG: Final = "lm_eval.log"
 _LOADED: dict[str, Loaded] = {}
 """Tasks between being loaded and being run: loading takes long, and both sides are asked the same."""
-_MODELS: Final = local.LocalModels()
+_MODELS: Final = LocalModels()
 
 
 class LmEvalTask:
@@ -134,17 +120,19 @@ class LmEvalTask:
         library()
         found = self._loaded(work)
         log = work.folder / _LOG
-        asking = _Asking(
+        asking = Asking(
             work=work,
             found=found,
             chat=self._chat,
             multiturn=self._multiturn,
             gen_kwargs=self._gen_kwargs,
         )
+        with calm():
+            model = _MODELS.get(work.candidate) if work.candidate.provider == "transformers" else None
         with calm(log) as counted:
             try:
-                if work.candidate.provider == "transformers":
-                    asking.local(_MODELS.get(work.candidate))
+                if model is not None:
+                    asking.local(model)
                 else:
                     asking.engine()
             finally:
@@ -176,7 +164,7 @@ class LmEvalTask:
             )
         return held
 
-    def _facts(self, found: Loaded, asking: _Asking) -> dict[str, Any]:
+    def _facts(self, found: Loaded, asking: Asking) -> dict[str, Any]:
         tasks = found.found.tasks
         return {
             "lm_eval": metadata.version("lm_eval"),
@@ -196,265 +184,6 @@ class LmEvalTask:
         }
 
 
-@dataclass(slots=True)
-class _Asking:
-    """One run of a task against one candidate. `templated` says of each task whether its prompts went as chats."""
-
-    work: Work
-    found: Loaded
-    chat: bool | None
-    multiturn: bool
-    gen_kwargs: Mapping[str, Any]
-    templated: dict[str, bool] = field(default_factory=dict)
-    scoring: Scoring = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.scoring = Scoring(loaded=self.found)
-
-    # --- a model in this process -----------------------------------------------------------------------------------
-
-    def local(self, model: Any) -> None:
-        """Ask lm-eval's own class, some cases at a time, so that what is answered is kept."""
-        system = system_text(self.work.candidate)
-        has_template = bool(getattr(model.tokenizer, "chat_template", None))
-        if self.chat and not has_template:
-            raise UsageError(
-                f"apply_chat_template: the tokenizer of {self.work.candidate.name} has no chat template"
-            )
-        self._decide(lambda kind: has_template and kind == "generate_until")
-        self._refuse_doubled(
-            "apply_chat_template puts the tokenizer's own around them",
-            "take it out of the task, or write apply_chat_template: false",
-            template_marks(model.tokenizer) if has_template else (),
-        )
-        rows_by_case = self._built(model.apply_chat_template, system)
-        for repeat, requests in self._by_repeat().items():
-            for part in _parts(requests, rows_by_case):
-                self._answer_part(model, part, rows_by_case, repeat)
-
-    def _by_repeat(self) -> dict[int, list[Request]]:
-        """Requests by the repeat they are answered in: the first one asked answers all that cannot differ."""
-        grouped: dict[int, list[Request]] = {}
-        seen: set[str] = set()
-        for request in self.work.requests:
-            if request.case.id not in seen or self._draws(request.case.id):
-                grouped.setdefault(request.repeat, []).append(request)
-                seen.add(request.case.id)
-        return grouped
-
-    def _answer_part(
-        self, model: Any, part: Sequence[Request], rows_by_case: Mapping[str, Sequence[Any]], repeat: int
-    ) -> None:
-        asked = {request.case.id: self._prepared(rows_by_case[request.case.id]) for request in part}
-        kinds: dict[str, list[Any]] = {}
-        for rows in asked.values():
-            for row in rows:
-                kinds.setdefault(row.request_type, []).append(row)
-        for rows in kinds.values():
-            local.answer(model, rows, part[0].seed)
-        for request in part:
-            rows = asked[request.case.id]
-            self._keep(request, rows, Response(text="", model=self.work.candidate.model))
-
-    # --- everyone else ---------------------------------------------------------------------------------------------
-
-    def engine(self) -> None:
-        """Ask through the engine; cases are scored in order as their answers come."""
-        candidate = self.work.candidate
-        system = system_text(candidate)
-        plain = candidate.options.get("api") == "completions"
-        self._check_server(plain)
-        self._decide(lambda kind: not plain and kind == "generate_until")
-        if not plain:
-            self._refuse_doubled(
-                "the candidate's chat API puts the model's own around them",
-                "take it out of the task, or ask a server's completions API (`api: completions`)",
-                generated_only=True,
-            )
-        rows_by_case = self._built(to_json, system)
-        waiting: deque[tuple[Request, list[Any], list[Any]]] = deque()
-        seen: set[str] = set()
-        try:
-            for request in self.work.requests:
-                case_id = request.case.id
-                if case_id in seen and not self._generates(case_id):
-                    continue  # a copy
-                seen.add(case_id)
-                rows = self._prepared(rows_by_case[case_id])
-                asked = server.calls(
-                    request,
-                    rows,
-                    provider=candidate.provider,
-                    system=None if self._holds_system(case_id, plain) else system,
-                    chat=self._is_chat(case_id),
-                )
-                waiting.append((request, rows, [self.work.submit(call) for call in asked]))
-                while len(waiting) > _AT_ONCE + candidate.limits.concurrency:
-                    self._receive(*waiting.popleft())
-            while waiting:
-                self._receive(*waiting.popleft())
-        finally:
-            for _, _, futures in waiting:
-                for future in futures:
-                    future.cancel()
-
-    def _receive(self, request: Request, rows: Sequence[Any], futures: Sequence[Any]) -> None:
-        try:
-            attempts: list[Attempt] = [future.result() for future in futures]
-        finally:
-            for future in futures:
-                future.cancel()
-        failure = server.filled(rows, attempts)
-        if failure is not None:
-            for one in self._copies(request):
-                self.work.keep(_attempt(one, failure))
-            return
-        cached = all(attempt.cached for attempt in attempts)
-        self._keep(request, rows, server.together(attempts), cached=cached)
-
-    def _check_server(self, plain: bool) -> None:
-        candidate = self.work.candidate
-        kinds = {self._kind(name) for name in self.found.found.tasks}
-        if kinds == {"generate_until"}:
-            if self.chat and plain:
-                raise UsageError(
-                    f"apply_chat_template: {candidate.name} is asked by `api: completions`, which applies none; "
-                    "write `api: chat`"
-                )
-            return
-        try:
-            provider: Any = default_registry().load("providers", candidate.provider)
-        except UsageError:
-            provider = None  # of the caller's own registry: it will say itself what it cannot do
-        if provider is not None and not getattr(provider, "log_likelihoods", False):
-            raise UsageError(
-                f"lm-eval task {self.found.wanted.shown!r} needs log-likelihoods, and provider "
-                f"{candidate.provider!r} gives none; ask a server whose /completions endpoint echoes log-probabilities "
-                "(vLLM does), use provider: transformers, or choose a task whose answers are generated"
-            )
-        if self.chat:
-            raise UsageError(
-                f"apply_chat_template: lm-eval task {self.found.wanted.shown!r} asks how likely given texts are, which "
-                "a server reads as they are, without its chat template; leave it out, or use provider: transformers"
-            )
-
-    # --- both ------------------------------------------------------------------------------------------------------
-
-    def _kind(self, task: str) -> str:
-        return str(self.found.found.tasks[task].OUTPUT_TYPE)
-
-    def _generates(self, case_id: str) -> bool:
-        return any(row.request_type == "generate_until" for row in self.found.instances[case_id])
-
-    def _is_chat(self, case_id: str) -> bool:
-        return self.templated[self.found.sources[case_id][0]]
-
-    def _holds_system(self, case_id: str, plain: bool) -> bool:
-        """Whether the prompts hold the candidate's system prompt: as a turn, or as text where no role can be given."""
-        return self._is_chat(case_id) or plain or not self._generates(case_id)
-
-    def _draws(self, case_id: str) -> bool:
-        return any(
-            row.request_type == "generate_until" and local.sampled(self._decoding(row.args[1]))
-            for row in self.found.instances[case_id]
-        )
-
-    def _decide(self, default: Callable[[str], bool]) -> None:
-        for name in self.found.found.tasks:
-            self.templated[name] = default(self._kind(name)) if self.chat is None else self.chat
-
-    def _refuse_doubled(
-        self, around: str, fix: str, more: Sequence[str] = (), *, generated_only: bool = False
-    ) -> None:
-        """`generated_only`: a template is put around every prompt that is answered with text, whatever was decided."""
-        for request in self.work.requests:
-            name = self.found.sources[request.case.id][0]
-            applied = self._generates(request.case.id) if generated_only else self.templated[name]
-            if applied and request.repeat == self.work.requests[0].repeat:
-                prompts = [str(row.args[0]) for row in self.found.instances[request.case.id]]
-                refuse_doubled(prompts, task=name, around=around, fix=fix, more=more)
-
-    def _built(self, template: Callable[..., str], system: str | None) -> Mapping[str, list[Any]]:
-        """Requests worded for this candidate, by case id."""
-        result: dict[str, list[Any]] = {}
-        for applied in sorted(set(self.templated.values())):
-            plain_api = self.work.candidate.options.get("api") == "completions"
-            direct = self.work.candidate.provider == "transformers" or plain_api
-            built = (
-                self.found.instances
-                if not applied and system is None
-                else self.found.build(
-                    system_instruction=system if applied or direct else None,
-                    apply_chat_template=applied,
-                    fewshot_as_multiturn=applied and self.multiturn,
-                    chat_template=template if applied else None,
-                )
-            )
-            result |= {
-                case_id: rows
-                for case_id, rows in built.items()
-                if self.templated[self.found.sources[case_id][0]] is applied
-            }
-        return result
-
-    def _decoding(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        return merged(kwargs, self.work.candidate.decoding, self.gen_kwargs)
-
-    def _prepared(self, rows: Sequence[Any]) -> list[Any]:
-        """Requests of a case without answers, with the settings that hold for this candidate."""
-        made = fresh(rows)
-        for row in made:
-            if row.request_type == "generate_until":
-                row.arguments = (row.args[0], self._decoding(row.args[1]), *row.args[2:])
-        return made
-
-    def _copies(self, request: Request) -> Iterator[Request]:
-        """The request, and for what cannot differ its other repeats."""
-        yield request
-        candidate_is_local = self.work.candidate.provider == "transformers"
-        case_id = request.case.id
-        if self._draws(case_id) if candidate_is_local else self._generates(case_id):
-            return
-        for other in self.work.requests:
-            if other.case.id == case_id and other.repeat != request.repeat:
-                yield other
-
-    def _keep(
-        self, request: Request, rows: Sequence[Any], response: Response, *, cached: bool = False
-    ) -> None:
-        said = self.scoring.case(request.case.id, rows)
-        response = replace(response, text=said.text, scores=said.scores, unscored=said.unscored)
-        for one in self._copies(request):
-            again = one is not request
-            if again:  # it cost nothing
-                response = replace(response, usage=Usage(0, 0), latency_ms=None)
-            self.work.keep(_attempt(one, response, cached=cached or again))
-
-
-def _attempt(request: Request, outcome: Response | Failure, *, cached: bool = False) -> Attempt:
-    return Attempt(
-        golden_set=request.golden_set,
-        case_id=request.case.id,
-        repeat=request.repeat,
-        outcome=outcome,
-        cached=cached,
-    )
-
-
-def _parts(requests: Sequence[Request], rows_by_case: Mapping[str, Sequence[Any]]) -> Iterator[list[Request]]:
-    """Some cases at a time: enough to fill batches with texts of one length, few enough to lose little."""
-    part: list[Request] = []
-    size = 0
-    for request in requests:
-        part.append(request)
-        size += len(rows_by_case[request.case.id])
-        if size >= _AT_ONCE:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
-
-
 def _check_number(name: str, value: object, *, least: int, whole: bool = False) -> None:
     if value is None:
         return
@@ -467,7 +196,8 @@ def _check_number(name: str, value: object, *, least: int, whole: bool = False) 
 def _settings(gen_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
     if gen_kwargs is None:
         return {}
-    if not isinstance(gen_kwargs, Mapping) or not all(isinstance(key, str) for key in gen_kwargs):
+    settings: object = gen_kwargs  # of YAML
+    if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in settings):
         raise TypeError("gen_kwargs must be settings by name, for example {max_gen_toks: 512}")
     for key, value in gen_kwargs.items():
         texts = value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""Tiny Llama folders with random weights and a byte tokenizer: a real model's files, in a second."""
+"""Tiny Llama folders with random weights and a tokenizer of characters: a real model's files, in a second."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ TEMPLATE = (
 
 
 def save_llama(folder: Path, *, seed: int = 0, template: str | None = TEMPLATE) -> Path:
-    """A Llama of 20,000 weights that reads 512 bytes; other seeds give other weights."""
+    """A Llama of 20,000 weights that reads 512 characters; other seeds give other weights."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     folder.mkdir(parents=True, exist_ok=True)
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    # Printable ASCII alone: what such a model writes is text, and reads back as the same tokens.
+    alphabet = [chr(place) for place in range(33, 127)] + ["Ġ", "Ċ"]
     vocabulary = {token: place for place, token in enumerate(["<eos>", "<pad>", *alphabet])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
