@@ -15,6 +15,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "HOME": SCRATCH,
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "1",  # else each thread reserves address space that the limit of memory counts
     "OMP_NUM_THREADS": "1",
     "PATH": "/usr/bin:/bin",
     "PYTHONHASHSEED": "0",

@@ -270,9 +270,10 @@ class _Session:
             chunk = os.read(key.fd, _CHUNK)
             if not chunk:
                 self._selector.unregister(key.fileobj)
-            into += chunk[: max(self.limits.output_bytes + len(_MARK) - len(into), 0)]
-            if len(into) >= self.limits.output_bytes + len(_MARK):
+            most = self.limits.output_bytes + (len(_MARK) if into is part.err else 0)
+            if len(into) + len(chunk) > most:
                 part.hit = part.hit or "output"
+            into += chunk[: most - len(into)]
         return True
 
     def _look_at_memory(self) -> None:
