@@ -29,8 +29,7 @@ Fake = Callable[[str, str], Path]
 # what follows the command's own options, as the backends write it
 UNCONTAINED = {
     "bwrap": 'while [ "$1" != "--" ]; do shift; done; shift; cd "$(mktemp -d)"; exec "$@"',
-    "docker": 'case "$1" in version|image) echo 1; exit 0;; esac
-'
+    "docker": 'case "$1" in version|image) echo 1; exit 0;; esac\n'
     'while [ "$1" != "--entrypoint" ]; do shift; done; shift 3; cd "$(mktemp -d)"; '
     f'exec {sys.executable} "$@"',
 }
