@@ -138,7 +138,8 @@ def completed(
             if metric_id in rules and metric_id not in named:
                 continue  # advisory by itself, and so nothing the gate could be wrong about
             scorer: Scorer = registry.load("scorers", spec.name)(**spec.params)
-            checker.metrics[metric_id] = Named(scorer.metric, loc)
+            opinion = getattr(scorer, "judged", False) is True
+            checker.metrics[metric_id] = Named(scorer.metric, loc, opinion=opinion)
         if item.judge is not None:
             pairwise = item.judge.mode == "pairwise"
             checker.metrics[f"{item.id}/{JUDGE_METRIC}"] = Named(JUDGED, (*loc, "judge"), pairwise=pairwise)

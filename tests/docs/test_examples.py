@@ -27,9 +27,15 @@ def test_documents_hold_examples() -> None:
 )
 def test_example_files_validate(path: Path, tmp_path: Path) -> None:
     written = write_files(path.read_text(encoding="utf-8"), tmp_path)
-    given = [str(p.relative_to(tmp_path)) for p in written if p.suffix == ".yaml"]
-    done = evalharness("validate", *given, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    # a file of rules is a scorer's parameter: the suite that names it has it checked
+    given = [
+        str(p.relative_to(tmp_path))
+        for p in written
+        if p.suffix == ".yaml" and not p.name.endswith(".rules.yaml")
+    ]
+    if given:
+        done = evalharness("validate", *given, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_providers_page_shows_every_provider(tmp_path: Path) -> None:
