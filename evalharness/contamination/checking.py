@@ -85,7 +85,7 @@ def check_contamination(
             tally.refused(error)
         scanner.flush()
         tally.end()
-        told(f"{shown}: {tally.in_file:,} rows read")
+        told(f"{shown}: {tally.in_file:,} {'row' if tally.in_file == 1 else 'rows'} read")
     return tally.result(len(files))
 
 

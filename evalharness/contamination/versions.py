@@ -138,10 +138,11 @@ def _repeated(old: Sequence[Case], added: Sequence[Case], options: Options) -> l
 
 
 def _errors(old: GoldenSet, new: GoldenSet) -> Iterator[str]:
-    if old.digest != new.digest and old.card.version == new.card.version:
+    before, after = (old.name, old.card.version), (new.name, new.card.version)
+    if old.digest != new.digest and before == after:
         yield (
-            f"both say version {new.card.version!r} and their cases differ: a version never changes; give the new one "
+            f"both say {new.name} {new.card.version} and their cases differ: a version never changes; give the new one "
             "another version"
         )
-    if old.digest == new.digest and old.card.version != new.card.version:
-        yield f"versions {old.card.version!r} and {new.card.version!r} hold the same cases"
+    if old.digest == new.digest and before != after:
+        yield f"{' '.join(before)} and {' '.join(after)} hold the same cases"
