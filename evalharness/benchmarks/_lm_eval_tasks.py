@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,10 +98,7 @@ def _settle(name: str, task: Any, wanted: Wanted, warnings: list[str]) -> None:
     if getattr(task, "MULTIMODAL", False):
         raise UsageError(f"lm-eval task {name!r} shows images or plays sound; only texts can be asked here")
     if getattr(task, "UNSAFE_CODE", False):
-        raise UsageError(
-            f"lm-eval task {name!r} runs what the model writes, without a sandbox; use the scorer pass_at_k over a "
-            "golden set, or the same benchmark of Inspect's"
-        )
+        raise _unsafe(name)
     own = task.get_config("num_fewshot")
     if wanted.num_fewshot is None:
         if own is None:
@@ -113,20 +112,31 @@ def _settle(name: str, task: Any, wanted: Wanted, warnings: list[str]) -> None:
         task.set_config("generation_kwargs", dict(wanted.gen_kwargs), update=True)
 
 
+def _unsafe(name: str) -> UsageError:
+    return UsageError(
+        f"lm-eval task {name!r} runs what the model writes, without a sandbox; use the scorer pass_at_k over a golden "
+        "set, or the same benchmark of Inspect's"
+    )
+
+
 # --- finding -------------------------------------------------------------------------------------------------------
 
 
 def _manager(wanted: Wanted) -> tuple[Any, list[Path]]:
     """A task manager that knows the task, and the files of the tasks that are reached from it.
 
-    The index of the tasks that ship takes seconds to make and is left out where the user's own files are enough.
+    The index of all tasks that ship takes ten seconds to make, so it is left out where the user's own files are enough,
+    or the folder of lm-eval's that defines the task. A tag gathers tasks from anywhere, and needs the whole.
     """
     managers = library("lm_eval.tasks").TaskManager
     folder = wanted.include_path
     start = _start(wanted)
     manager = managers(include_path=folder, include_defaults=False)
     reached = _reach(manager.task_index, start)
-    if reached.missing and not wanted.only_local:
+    if reached.missing and not wanted.only_local and folder is None and wanted.file is None:
+        manager = managers(include_path=_folders_of(wanted.task), include_defaults=False)
+        reached = _reach(manager.task_index, start)
+    if (reached.missing or reached.tags) and not wanted.only_local:
         manager = _defaults() if folder is None else managers(include_path=folder)
         reached = _reach(manager.task_index, start)
     if wanted.task in reached.missing:
@@ -136,12 +146,31 @@ def _manager(wanted: Wanted) -> tuple[Any, list[Path]]:
                 part for part in (f"lm-eval has no task {wanted.task!r}", *_unreadable(wanted), hint) if part
             )
         )
+    if reached.unsafe:  # before it is loaded: some fetch the code that runs code
+        raise _unsafe(reached.unsafe[0])
     return manager, [*([wanted.file] if wanted.file is not None else []), *reached.files]
 
 
 @functools.lru_cache(maxsize=1)
 def _defaults() -> Any:
     return library("lm_eval.tasks").TaskManager()
+
+
+def _folders_of(name: str) -> list[Path]:
+    """Folders among lm-eval's tasks with a file that defines the task or group `name`."""
+    line = re.compile(
+        rb"^[\"']?(?:task|group)[\"']?:[ \t]*[\"']?"
+        + re.escape(name.encode())
+        + rb"[\"']?[ \t]*(?:#.*)?\r?$",
+        re.M,
+    )
+    own = _own_folder()
+    found: dict[Path, None] = {}
+    for path in sorted(own.rglob("*.yaml")):
+        with contextlib.suppress(OSError):
+            if line.search(path.read_bytes()):
+                found[own / path.relative_to(own).parts[0]] = None
+    return [folder for folder in found if folder.is_dir()]
 
 
 def _start(wanted: Wanted) -> Mapping[str, Any]:
@@ -168,6 +197,8 @@ class _Reached:
     files: list[Path] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    unsafe: list[str] = field(default_factory=list)
+    tags: bool = False
 
 
 def _reach(index: Mapping[str, Any], config: Mapping[str, Any]) -> _Reached:
@@ -177,6 +208,8 @@ def _reach(index: Mapping[str, Any], config: Mapping[str, Any]) -> _Reached:
     while configs:
         item = configs.pop(0)
         if "group" not in item:
+            if item.get("unsafe_code"):
+                reached.unsafe.append(str(item.get("task")))
             data = " ".join(str(item[key]) for key in ("dataset_path", "dataset_name") if item.get(key))
             if data and data not in reached.data:
                 reached.data.append(data)
@@ -195,6 +228,7 @@ def _reach(index: Mapping[str, Any], config: Mapping[str, Any]) -> _Reached:
             if entry.yaml_path is not None:
                 reached.files.append(entry.yaml_path)
             if entry.yaml_path is None and entry.tags:
+                reached.tags = True
                 configs.append({"group": name, "task": sorted(entry.tags)})
             else:
                 configs.append(entry.cfg or {})
@@ -262,8 +296,8 @@ def _explained(error: Exception, wanted: Wanted, manager: Any) -> EvalHarnessErr
         data = _reach(manager.task_index, _start(wanted)).data
         which = [item for item in data if item.split()[0] in said] or data
         return UsageError(
-            f"the data of lm-eval task {name!r} ({listed(which, most=3) or 'unknown'}) cannot be had: {said}; run "
-            "the task once on a machine with network access and bring its cache (HF_HOME), or write a task file whose "
+            f"the data of lm-eval task {name!r}{f' ({listed(which, most=3)})' if which else ''} cannot be had: {said}; "
+            "run the task once on a machine with network access and bring its cache (HF_HOME), or write a task file whose "
             "data_files lie beside it (include_path)"
         )
     return UsageError(f"lm-eval cannot load {name!r}: {type(error).__name__}: {said}")
