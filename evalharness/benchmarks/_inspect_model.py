@@ -33,11 +33,13 @@ class CandidateModel:
 
     `stopped`: the engine's error that ended the run, if one did. `failed`: why a call for a sample and repeat gave no
     answer. Inspect is not told: for each sample in error it formats a traceback, which takes it longer than the call.
+    `latency_ms`: what the calls for a sample and repeat took together.
     """
 
     model: Model
     stopped: EvalHarnessError | None = None
     failed: dict[tuple[str, int], Failure] = field(default_factory=dict)
+    latency_ms: dict[tuple[str, int], float] = field(default_factory=dict)
 
 
 def candidate_model(work: Work) -> CandidateModel:
@@ -128,6 +130,7 @@ class _Api(ModelAPI):
         if isinstance(outcome, Failure):
             self.made.failed[sample] = outcome
             return ModelOutput.from_content(model=self.model_name, content="")
+        self.made.latency_ms[sample] = self.made.latency_ms.get(sample, 0.0) + (outcome.latency_ms or 0.0)
         output = ModelOutput.from_content(
             model=outcome.model or self.model_name,
             content=outcome.text,

@@ -135,8 +135,11 @@ class InspectTask:
             said = log.error.message if log.error is not None else "no reason given"
             raise UsageError(f"Inspect could not run {self._shown}: {said}")
         for sample in log.samples or []:
-            failed = model.failed.get((str(sample.id), int(sample.epoch) - 1))
-            work.keep(_attempt(sample, work.task.golden_set.name, failed))
+            own = (str(sample.id), int(sample.epoch) - 1)
+            took = model.latency_ms.get(own)
+            if took is None and sample.working_time is not None:  # a model of Inspect's own
+                took = sample.working_time * 1000
+            work.keep(_attempt(sample, work.task.golden_set.name, model.failed.get(own), took))
         return {
             "inspect_ai": log.eval.packages.get("inspect_ai", ""),
             "task": log.eval.task,
@@ -278,7 +281,7 @@ def _last_user(messages: Sequence[Any]) -> str:
     return next((message.text for message in reversed(messages) if message.role == "user"), "")
 
 
-def _attempt(sample: Any, golden_set: str, failed: Failure | None) -> Attempt:
+def _attempt(sample: Any, golden_set: str, failed: Failure | None, latency_ms: float | None) -> Attempt:
     case_id, repeat = str(sample.id), int(sample.epoch) - 1
     if failed is not None:
         return Attempt(golden_set=golden_set, case_id=case_id, repeat=repeat, outcome=failed)
@@ -312,7 +315,7 @@ def _attempt(sample: Any, golden_set: str, failed: Failure | None) -> Attempt:
             usage=Usage(sum(u.input_tokens for u in usage), sum(u.output_tokens for u in usage))
             if usage
             else None,
-            latency_ms=sample.total_time * 1000 if sample.total_time is not None else None,
+            latency_ms=latency_ms,
             scores=scores,
             unscored=unscored,
         ),

@@ -105,8 +105,11 @@ def suite_warnings(suite: Suite) -> tuple[str, ...]:
 
 
 def nothing_gated(suite: Suite) -> bool:
-    """Whether every metric is advisory, so that a comparison could only end as invalid."""
-    return all(suite.gate.rule(name).advisory for name in suite.metric_ids)
+    """Whether every metric is advisory, so that a comparison could only end as invalid.
+
+    What a tool brings is not known before it is asked.
+    """
+    return suite.complete and all(suite.gate.rule(name).advisory for name in suite.metric_ids)
 
 
 class _Loader:
