@@ -20,6 +20,7 @@ def main() -> int:
         ("decisions.py", []),
         ("calls.py", []),
         ("retrieval.py", []),
+        ("read_eval_log.py", []),
         ("scale.py", sys.argv[1:]),
     )
     for script, options in scripts:
