@@ -53,6 +53,8 @@ def calm(log: Path | None = None) -> Iterator[Counted]:
             stream = held.enter_context(log.open("a", encoding="utf-8", errors="replace"))
         held.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore")
+        for module in ("datasets", "lm_eval.api.task", "lm_eval.utils"):  # they set up logging of their own
+            library(module)
         held.enter_context(contextlib.redirect_stdout(stream))
         counted = Counted()
         held.enter_context(_logging_to(stream, counted))

@@ -297,8 +297,8 @@ def _explained(error: Exception, wanted: Wanted, manager: Any) -> EvalHarnessErr
         which = [item for item in data if item.split()[0] in said] or data
         return UsageError(
             f"the data of lm-eval task {name!r}{f' ({listed(which, most=3)})' if which else ''} cannot be had: {said}; "
-            "run the task once on a machine with network access and bring its cache (HF_HOME), or write a task file whose "
-            "data_files lie beside it (include_path)"
+            "run the task once on a machine with network access and bring its cache (HF_HOME), or write a task file "
+            "whose data_files lie beside it (include_path)"
         )
     return UsageError(f"lm-eval cannot load {name!r}: {type(error).__name__}: {said}")
 

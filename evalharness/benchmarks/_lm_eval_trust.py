@@ -78,8 +78,6 @@ def _check_value(
     name = key.value
     if name in ("class", "custom_dataset", "use_prompt"):
         problems.append(_code(shown, key, f"`{name}` runs code of the task's own"))
-    elif name == "unsafe_code" and getattr(value, "value", "") not in ("false", "False"):
-        problems.append(_code(shown, key, "`unsafe_code` runs what the model writes"))
     elif name == "trust_remote_code" and getattr(value, "value", "") not in ("false", "False"):
         problems.append(_code(shown, key, "`trust_remote_code` runs code of a data set's"))
     elif name == "hf_evaluate" and getattr(value, "value", "") not in ("false", "False"):

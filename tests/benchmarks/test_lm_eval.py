@@ -599,7 +599,6 @@ def test_a_group_without_a_metric_in_common_is_refused(bench: Bench) -> None:
     [
         ("process_docs: !function utils.docs\n", "names code"),
         ("custom_dataset: x\n", "runs code of the task's own"),
-        ("unsafe_code: true\n", "runs what the model writes"),
         (
             "metric_list: [{metric: ./mine, aggregation: mean, higher_is_better: true}]\n",
             "no metric of lm-eval's own",
