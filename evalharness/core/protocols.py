@@ -164,6 +164,10 @@ class Provider(Protocol):
     nor journaled, and may serve any number of requests at once.
     `cacheable` is False where the request does not pin what answers it (the user's own function may change under the
     same name): its finished runs are made anew each time, so that a changed candidate is never read from a cache.
+
+    One may have `prepare(cases, folder, *, fresh)`: told before `open` what it will be asked, so that it can refuse
+    (SpecError, UsageError) before anything is paid, and of a folder of the store where it may keep files; under `fresh`
+    none that it kept counts. One may have `facts()`: plain data about itself for the manifest, asked after the run.
     """
 
     name: ClassVar[str]

@@ -15,7 +15,7 @@ What vectors depend on is `embedder.identity`, plain data for digests.
 
 from __future__ import annotations
 
-from evalharness.embedding.build import EmbedderSpec, build_embedder
+from evalharness.embedding.build import EmbedderSpec, build_embedder, build_source
 from evalharness.embedding.cache import CachedEmbedder, VectorCache
 from evalharness.embedding.local import LocalEmbedder
 from evalharness.embedding.precomputed import PrecomputedEmbedder
@@ -35,6 +35,7 @@ __all__ = [
     "ShapedEmbedder",
     "VectorCache",
     "build_embedder",
+    "build_source",
     "normalised",
     "truncated",
 ]

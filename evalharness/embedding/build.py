@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,14 +93,26 @@ def build_embedder(spec: EmbedderSpec, *, cache: VectorCache | None = None) -> E
     Raises:
         ValueError: base_url is no URL.
     """
-    source: Embedder
+    source = build_source(spec)
+    if cache is not None and spec.vectors is None:
+        source = CachedEmbedder(source, cache)
+    return ShapedEmbedder(source, dimensions=spec.dimensions, normalise=spec.normalise)
+
+
+def build_source(spec: EmbedderSpec, *, on_tokens: Callable[[int], object] | None = None) -> Embedder:
+    """Where the vectors come from, as they come: whole, and of whatever length.
+
+    `on_tokens` is told the tokens of each call of a server that says them, from any thread.
+
+    Raises:
+        ValueError: base_url is no URL.
+    """
     if spec.vectors is not None:
         queries = Path(spec.query_vectors) if spec.query_vectors is not None else None
-        source = PrecomputedEmbedder(Path(spec.vectors), queries)
-        cache = None
-    elif spec.base_url is not None:
-        assert spec.model is not None
-        source = ServerEmbedder(
+        return PrecomputedEmbedder(Path(spec.vectors), queries)
+    assert spec.model is not None
+    if spec.base_url is not None:
+        return ServerEmbedder(
             spec.base_url,
             spec.model,
             api_key_env=spec.api_key_env,
@@ -110,17 +123,13 @@ def build_embedder(spec: EmbedderSpec, *, cache: VectorCache | None = None) -> E
             concurrency=spec.concurrency,
             timeout_s=spec.timeout_s,
             max_retries=spec.max_retries,
+            on_tokens=on_tokens,
         )
-    else:
-        assert spec.model is not None
-        source = LocalEmbedder(
-            spec.model,
-            revision=spec.revision,
-            device=spec.device,
-            batch_size=spec.batch_size,
-            query_prompt=spec.query_prompt,
-            document_prompt=spec.document_prompt,
-        )
-    if cache is not None:
-        source = CachedEmbedder(source, cache)
-    return ShapedEmbedder(source, dimensions=spec.dimensions, normalise=spec.normalise)
+    return LocalEmbedder(
+        spec.model,
+        revision=spec.revision,
+        device=spec.device,
+        batch_size=spec.batch_size,
+        query_prompt=spec.query_prompt,
+        document_prompt=spec.document_prompt,
+    )

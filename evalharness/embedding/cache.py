@@ -22,17 +22,21 @@ _AT_ONCE: Final = 1024
 
 
 class VectorCache:
-    """Key → vector. A cache that is busy, damaged or cannot be made answers nothing, and the texts are embedded."""
+    """Key → vector. A cache that is busy, damaged or cannot be made answers nothing, and the texts are embedded.
 
-    def __init__(self, path: Path) -> None:
+    `replace`: what is known is not read, and is written over.
+    """
+
+    def __init__(self, path: Path, *, replace: bool = False) -> None:
         self._path = path
+        self._replace = replace
 
     def get_many(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """What is known of these keys."""
         import numpy as np
 
         found: dict[str, NDArray[np.float32]] = {}
-        if not keys or not self._path.exists():
+        if not keys or self._replace or not self._path.exists():
             return found
         try:
             with contextlib.closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as db:
@@ -46,13 +50,14 @@ class VectorCache:
         return found
 
     def put_many(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
-        """Keep vectors; the first one given for a key stays."""
+        """Keep vectors; the first one given for a key stays, unless they are to be replaced."""
+        verb = "REPLACE" if self._replace else "INSERT OR IGNORE"
         rows = [(key, vector.astype("<f4").tobytes()) for key, vector in vectors.items()]
         with contextlib.suppress(sqlite3.Error, OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as db, db:
                 db.execute("CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)")
-                db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
+                db.executemany(f"{verb} INTO vectors VALUES (?, ?)", rows)
 
 
 class CachedEmbedder:
@@ -73,8 +78,7 @@ class CachedEmbedder:
 
         from evalharness.embedding.protocol import RefusedTextError
 
-        about = dict(self.identity)
-        keys = {text: digest([about, role, text]) for text in texts}
+        keys = self._keys(texts, role)
         known = self._cache.get_many(list(keys.values()))
         rest = [text for text, key in keys.items() if key not in known]
         for start in range(0, len(rest), _AT_ONCE):
@@ -89,3 +93,18 @@ class CachedEmbedder:
         if not texts:
             return np.zeros((0, 0), dtype=np.float32)
         return np.stack([known[keys[text]] for text in texts])
+
+    def keep(self, texts: Sequence[str], vectors: NDArray[np.float32], *, role: Role) -> None:
+        """Keep vectors of the other embedder's that were made elsewhere; shape (len(texts), dimensions)."""
+        keys = self._keys(texts, role)
+        self._cache.put_many({keys[text]: vector for text, vector in zip(texts, vectors, strict=True)})
+
+    def known(self, texts: Sequence[str], *, role: Role) -> dict[str, NDArray[np.float32]]:
+        """The vectors that are kept, by text. Nothing is embedded."""
+        keys = self._keys(texts, role)
+        found = self._cache.get_many(list(keys.values()))
+        return {text: found[key] for text, key in keys.items() if key in found}
+
+    def _keys(self, texts: Sequence[str], role: Role) -> dict[str, str]:
+        about = dict(self.identity)
+        return {text: digest([about, role, text]) for text in texts}

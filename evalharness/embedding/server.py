@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ class ServerEmbedder:
     text at fault is alone. 408, 409, 429, 5xx and lost connections are tried again up to `max_retries` times with
     exponential backoff, `Retry-After` honoured (the SDK's own). `server_dimensions` is sent as `dimensions`. Prompts
     are put in front of the texts. `api_key_env` names the variable that holds the key; without it none is sent.
+    `on_tokens` is told the tokens of each call where the server says them, from any thread.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ServerEmbedder:
         concurrency: int = 4,
         timeout_s: float = 60.0,
         max_retries: int = 5,
+        on_tokens: Callable[[int], object] | None = None,
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -58,6 +60,7 @@ class ServerEmbedder:
         self._concurrency = concurrency
         self._timeout_s = timeout_s
         self._max_retries = max_retries
+        self._on_tokens = on_tokens
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -93,7 +96,7 @@ class ServerEmbedder:
             ) as client,
             ThreadPoolExecutor(self._concurrency) as pool,
         ):
-            call = _Call(client, self._host, self._model, self._server_dimensions, key)
+            call = _Call(client, self._host, self._model, self._server_dimensions, key, self._on_tokens)
             jobs = [pool.submit(call.batch, batch, i * size) for i, batch in enumerate(batches)]
             try:
                 rows = [row for job in jobs for row in job.result()]
@@ -119,7 +122,15 @@ class ServerEmbedder:
 class _Call:
     """One call a batch, checked."""
 
-    def __init__(self, client: Any, host: str, model: str, dimensions: int | None, key: str | None) -> None:
+    def __init__(
+        self,
+        client: Any,
+        host: str,
+        model: str,
+        dimensions: int | None,
+        key: str | None,
+        on_tokens: Callable[[int], object] | None,
+    ) -> None:
         import httpx2
 
         self._client = client
@@ -128,6 +139,7 @@ class _Call:
         if dimensions is not None:
             self._body["dimensions"] = dimensions
         self._key = key
+        self._on_tokens = on_tokens
         self._raw = httpx2.Response
 
     def batch(self, texts: Sequence[str], start: int) -> list[NDArray[np.float32]]:
@@ -163,7 +175,8 @@ class _Call:
         import numpy as np
 
         try:
-            rows = json.loads(content)["data"]
+            answer = json.loads(content)
+            rows = answer["data"]
             # Servers may answer in another order; `index` says which text a vector is of.
             placed = {row.get("index", place): row["embedding"] for place, row in enumerate(rows)}
             vectors = [np.asarray(placed[place], dtype=np.float32) for place in range(count)]
@@ -176,6 +189,10 @@ class _Call:
             v.ndim != 1 or not v.size or not np.isfinite(v).all() for v in vectors
         ):
             raise ProviderError(f"{self._host} did not give {count} vectors of finite numbers")
+        usage = answer.get("usage")
+        tokens = usage.get("total_tokens", usage.get("prompt_tokens")) if isinstance(usage, dict) else None
+        if self._on_tokens is not None and type(tokens) is int and tokens >= 0:
+            self._on_tokens(tokens)
         return vectors
 
     def _clean(self, text: str) -> str:

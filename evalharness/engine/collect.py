@@ -36,6 +36,7 @@ from evalharness.engine.resume import (
     summed,
 )
 from evalharness.engine.scoring import build_scorers
+from evalharness.engine.spending import Purse
 from evalharness.engine.sink import CacheWriter, FullKey, Sink, key_of
 from evalharness.errors import EvalHarnessError, PluginError, StoreError, UsageError
 from evalharness.plugins import Registry
@@ -64,7 +65,8 @@ class Collecting:
     """How to collect a run.
 
     `fresh` asks everything again: no stored attempt and no cached response is used. `now` is the time of the run's
-    start as ISO text, kept in the manifest only. `version` is this package's.
+    start as ISO text, kept in the manifest only. `version` is this package's. `purse` is what the command may spend,
+    None where there is no budget.
     """
 
     store: Store
@@ -73,6 +75,7 @@ class Collecting:
     now: str = ""
     version: str = ""
     progress: Progress = field(default_factory=Silent)
+    purse: Purse | None = None
 
 
 def collect(
@@ -140,9 +143,25 @@ def collect(
         if suite.benchmark_sets and is_run_folder(folder):  # what a tool said of an earlier part of this run
             told = read_manifest(folder)["facts"].get("benchmarks", {})
             facts["benchmarks"] = {**told, **facts.get("benchmarks", {})}
+        if hasattr(provider, "facts") and is_run_folder(folder):
+            told = read_manifest(folder)["facts"]
+            facts = {**{key: told[key] for key in ("provider",) if key in told}, **facts}
         run = _assemble(job, plan, attempts, facts, warnings)
         _store(folder, run, made_calls=made_calls)
     return run, folder
+
+
+def refuse_unpriced(candidate: Candidate, purse: Purse | None) -> None:
+    """Refuse to spend from a budget in money on calls whose price is not known.
+
+    Raises:
+        UsageError: says what to state.
+    """
+    if purse is not None and purse.budget.usd is not None and candidate.price is None:
+        raise UsageError(
+            f"{purse.where}: budget.usd is set, and what {candidate.name} costs is not known; add `price: "
+            "{input_per_million: …, output_per_million: …}` to its file (0 where it costs nothing)"
+        )
 
 
 def make_provider(candidate: Candidate, registry: Registry) -> Provider:
@@ -260,6 +279,12 @@ def _ask_open(
     brought = job.suite.benchmark_sets
     open_requests = [r for r in wanted if key_of(r) not in attempts and r.golden_set not in brought]
     by_tools = [r for r in wanted if key_of(r) not in attempts and r.golden_set in brought]
+    prepare = getattr(provider, "prepare", None)
+    if (
+        prepare is not None and open_requests
+    ):  # also where the cache has every answer: what is refused is not scored
+        cases = {(r.golden_set, r.case.id): r.case for r in plan.requests if r.golden_set not in brought}
+        prepare(list(cases.values()), how.store.root, fresh=left.fresh)
     with contextlib.ExitStack() as opened:
         writer: CacheWriter | None = None
         if provider.cacheable and (open_requests or left.journaled.attempts):
@@ -287,6 +312,7 @@ def _ask_open(
             if not left.usable:  # a resumed run reads the journal alone, and must find these there
                 for attempt in before.values():
                     journal.append(attempt)
+            refuse_unpriced(candidate, how.purse)
             if open_requests:
                 total = len(wanted) - len(by_tools)
                 facts |= run_sync(_call(job, plan, open_requests, total, attempts, journal, writer, earlier))
@@ -303,6 +329,7 @@ def _ask_open(
                     progress=how.progress,
                     rng=job.rng(plan),
                     before=[*attempts.values(), *earlier],
+                    purse=how.purse,
                 )
                 facts = summed(facts, run_benchmarks(bench, by_tools, attempts), _SPENT) | {
                     name: facts[name] for name in ("resumed", "cached")
@@ -336,6 +363,7 @@ async def _call(
             progress.note,
             job.rng(plan),
             answered_before=sum(isinstance(a.outcome, Response) for a in before),
+            purse=job.how.purse,
         )
         spent = execution.spending
         # what this run paid for before counts towards its caps; what the cache gave does not
@@ -356,7 +384,15 @@ async def _call(
         "spent_input_tokens": spent.input_tokens,
         "spent_output_tokens": spent.output_tokens,
         "spent_usd": spent.usd,
+        **_told_by(provider),
     }
+
+
+def _told_by(provider: Provider) -> dict[str, Any]:
+    """What a provider says of itself for the manifest, under "provider"; nothing where it says nothing."""
+    facts = getattr(provider, "facts", None)
+    told = facts() if facts is not None else {}
+    return {"provider": told} if told else {}
 
 
 async def _close(provider: Provider, how: Collecting) -> None:

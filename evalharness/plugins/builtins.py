@@ -77,6 +77,7 @@ BUILTINS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "providers": {
         "anthropic": "evalharness.providers.anthropic:Anthropic",
+        "embeddings": "evalharness.providers.embeddings:Embeddings",
         "inspect": "evalharness.providers.inspect_model:InspectModel",
         "ollama": "evalharness.providers.openai_compatible:Ollama",
         "openai": "evalharness.providers.openai_compatible:OpenAI",

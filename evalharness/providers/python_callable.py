@@ -27,7 +27,7 @@ from evalharness.providers._threads import DaemonThreads
 
 _NAME: Final = r"[^\W\d]\w*"
 _TARGET: Final = re.compile(rf"(?P<module>{_NAME}(\.{_NAME})*):(?P<attribute>{_NAME}(\.{_NAME})*)")
-_KEYS: Final = ("output", "contexts", "usage", "model")
+_KEYS: Final = ("output", "contexts", "usage", "model", "ranking")
 _TOKENS: Final = ("input_tokens", "output_tokens")
 _LONGEST_MESSAGE: Final = 500
 
@@ -37,8 +37,9 @@ class PythonCallable:
 
     The function, plain or async (or an object that can be called, or a class whose instance can), gets
     `{"id", "input", "messages": [{"role", "content"}], "tags", "choices", "contexts", "repeat", "seed"}` and returns
-    a text or `{"output": str, "contexts": [str], "usage": {"input_tokens", "output_tokens"}, "model": str}`. Plain
-    functions run in threads, several at once; `limits.concurrency: 1` is for those that cannot.
+    a text or `{"output": str, "contexts": [str], "usage": {"input_tokens", "output_tokens"}, "model": str,
+    "ranking": [document id, best first]}`; one that retrieves may leave `output` out. Plain functions run in threads,
+    several at once; `limits.concurrency: 1` is for those that cannot.
 
     The module is looked for beside the candidate file, then in the working directory, then among what is installed.
 
@@ -236,6 +237,14 @@ def _response(result: Any, latency_ms: float, target: str) -> Response:
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(_KEYS)}"
         raise CallError("callable", f"{target} returned a dict with the unknown key {unknown[0]!r}; {hint}")
     output, contexts, model = result.get("output"), result.get("contexts"), result.get("model")
+    ranking = result.get("ranking")
+    if ranking is not None and not (_texts(ranking) and all(ranking) and len(set(ranking)) == len(ranking)):
+        raise CallError(
+            "callable",
+            f"{target} returned {_kind(ranking)} as 'ranking'; it must be a list of document ids, each once",
+        )
+    if ranking is not None and "output" not in result:
+        output = ""
     if not isinstance(output, str):
         raise CallError("callable", f"{target} returned {_kind(output)} as 'output'; it must be a text")
     if contexts is not None and not _texts(contexts):
@@ -250,6 +259,7 @@ def _response(result: Any, latency_ms: float, target: str) -> Response:
         usage=_usage(result.get("usage"), target),
         latency_ms=latency_ms,
         contexts=tuple(contexts or ()),
+        ranking=tuple(ranking or ()),
     )
 
 

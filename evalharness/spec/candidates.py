@@ -23,10 +23,15 @@ from evalharness.spec.reader import Document, Loc, did_you_mean, read_text, read
 MAX_PROMPT_BYTES: Final = 1_000_000
 _PROMPT_PATH: Final = re.compile(r"[^\s{}]+\.(md|txt|j2|jinja)")
 
+_RETRIEVER: Final = "embeddings"
 _SCHEMA: Final = "answer_schema"
 _REMOTE: Final = frozenset(
     ("base_url", "api_key_env", "api", "extra_body", "max_tokens_field", "organization", _SCHEMA)
 )
+_RETRIEVAL: Final = frozenset(
+    ("documents", "base_url", "api_key_env", "vectors", "query_prompt", "document_prompt", "dimensions", "top_k",
+     "similarity", "reranker", "rerank_top", "device", "batch_size", "revision")
+)  # fmt: skip
 TAKES: Final[Mapping[str, frozenset[str]]] = {
     "openai": _REMOTE | {"adapter"},
     "vllm": (_REMOTE | {"adapter"}) - {"organization"},
@@ -34,6 +39,7 @@ TAKES: Final[Mapping[str, frozenset[str]]] = {
     "anthropic": frozenset(("base_url", "api_key_env", "extra_body", _SCHEMA)),
     "transformers": frozenset(("adapter", "dtype", "device", "batch_size", "revision", "window")),
     "inspect": frozenset(("base_url", "extra_body")),
+    _RETRIEVER: _RETRIEVAL,
     "python": frozenset(("target",)),
     "replay": frozenset(("outputs",)),
 }
@@ -45,6 +51,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "anthropic": ("model",),
     "transformers": ("model",),
     "inspect": ("model",),
+    _RETRIEVER: ("documents",),
     "python": ("target",),
     "replay": ("outputs",),
 }
@@ -82,6 +89,8 @@ def load_candidate(path: Path, *, paths: PathPolicy, registry: Registry) -> Cand
             document.add(("outputs",), f"outputs: {model.outputs!r} is not a file; a JSONL file is needed")
         elif outputs is not None:
             options["outputs"], contents["outputs"] = str(outputs), _content(document, ("outputs",), outputs)
+    if model.provider == _RETRIEVER:
+        _retrieval(document, model, paths, options, contents)
     if model.target is not None:
         options["target"] = contents["target"] = model.target
         contents["source"] = _source(model.target, path.parent, paths.cwd)
@@ -114,7 +123,7 @@ def _check_anyway(document: Document, paths: PathPolicy) -> None:
     prompt = part(PromptFile, document.data.get("prompt", {}))
     if prompt is not None:
         _prompt(document, prompt, paths)
-    for key in ("suite", "outputs", _SCHEMA):
+    for key in ("suite", "outputs", "documents", _SCHEMA):
         text = document.data.get(key)
         if isinstance(text, str):
             resolve(document, (key,), text, paths)
@@ -169,17 +178,70 @@ def provider_options(
     options: dict[str, Any] = {}
     for key in _OWN_KEYS:
         value = getattr(model, key, None)
-        if value is not None and key not in ("outputs", "target", "api_key_env", _SCHEMA):
+        if value is not None and key not in ("outputs", "target", "api_key_env", "vectors", _SCHEMA):
             options[key] = value
     contents = dict(options)
-    if model.provider == "transformers":
-        for key, option in (("model", "model_path"), ("adapter", "adapter")):
-            text = getattr(model, key)
-            if text is not None and is_local(text, document, paths):
-                found = resolve(document, (key,), text, paths)
-                if found is not None:
-                    options[option], contents[option] = str(found), _content(document, (key,), found)
+    models: dict[str, tuple[tuple[str, str], ...]] = {
+        "transformers": (("model", "model_path"), ("adapter", "adapter")),
+        # a server's name of its model is no path, whatever it looks like
+        _RETRIEVER: (
+            *((("model", "model_path"),) if model.base_url is None else ()),
+            ("reranker", "reranker"),
+        ),
+    }
+    for key, option in models.get(model.provider or "", ()):
+        text = getattr(model, key, None)
+        if text is not None and is_local(text, document, paths):
+            found = resolve(document, (key,), text, paths)
+            if found is not None:
+                options[option], contents[option] = str(found), _content(document, (key,), found)
     return options, contents
+
+
+def _retrieval(
+    document: Document,
+    model: CandidateFile,
+    paths: PathPolicy,
+    options: dict[str, Any],
+    contents: dict[str, Any],
+) -> None:
+    """The files of a retriever, and what does not go together in it."""
+    named: list[tuple[Loc, str]] = [] if model.documents is None else [(("documents",), model.documents)]
+    if model.vectors is not None:
+        options["vectors"], contents["vectors"] = {}, {}
+        named += [(("vectors", key), getattr(model.vectors, key)) for key in ("documents", "queries")]
+    for loc, text in named:
+        found = resolve(document, loc, text, paths)
+        if found is None:
+            continue
+        if not found.is_file():
+            document.add(loc, f"{'.'.join(map(str, loc))}: {text!r} is not a file")
+            continue
+        for group, value in ((options, str(found)), (contents, _content(document, loc, found))):
+            (group["vectors"] if len(loc) > 1 else group)[str(loc[-1])] = value
+    if (model.model is None) == (model.vectors is None):
+        message = "names a model and vectors, too" if model.vectors is not None else "names no model"
+        hint = "give `model` (a folder, a hub id, or with base_url a server's), or `vectors`, and not both"
+        document.add(
+            ("vectors",) if model.vectors is not None else ("provider",), f"the candidate {message}", hint
+        )
+    idle = {
+        "vectors": ("base_url", "api_key_env", "query_prompt", "document_prompt", "revision"),
+        "base_url": ("revision",),
+    }
+    for with_key, keys in idle.items():
+        for key in keys:
+            if getattr(model, with_key) is not None and getattr(model, key) is not None:
+                document.add((key,), f"{key} does not go with {with_key}")
+    if model.device is not None and model.reranker is None and (model.base_url or model.vectors):
+        document.add(("device",), "no model of this candidate runs on a device here")
+    if model.api_key_env is not None and model.base_url is None and model.vectors is None:
+        document.add(("api_key_env",), "api_key_env needs base_url")
+    if model.rerank_top is not None and model.reranker is None:
+        document.add(("rerank_top",), "rerank_top needs `reranker`")
+    for key, instead in (("prompt", "query_prompt"), ("decoding", "dimensions, top_k, similarity")):
+        if key in document.data:
+            document.add((key,), f"provider {_RETRIEVER!r} does not use {key!r}", f"its keys are {instead}")
 
 
 def resolve(document: Document, loc: Loc, text: str, paths: PathPolicy) -> Path | None:

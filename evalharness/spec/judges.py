@@ -38,10 +38,13 @@ PANEL: Final = "panel"
 """What stands for the provider of a judge that is several judges."""
 MAX_CHARS: Final = 20_000
 
-_TAKES: Final = {name: keys for name, keys in TAKES.items() if name != "python"} | {
+_NO_JUDGES: Final = ("python", "embeddings")
+_TAKES: Final = {name: keys for name, keys in TAKES.items() if name not in _NO_JUDGES} | {
     RECORDED: frozenset(("verdicts",))
 }
-_NEEDS: Final = {name: keys for name, keys in NEEDS.items() if name != "python"} | {RECORDED: ("verdicts",)}
+_NEEDS: Final = {name: keys for name, keys in NEEDS.items() if name not in _NO_JUDGES} | {
+    RECORDED: ("verdicts",)
+}
 _PANEL_KEYS: Final = frozenset(("name", "mode", "panel", "combine", "flagged", "calibration"))
 _SEES: Final = frozenset(("input", "contexts", "target", "criteria", "rubric"))
 _MUST_SHOW: Final[Mapping[Mode, tuple[str, ...]]] = {**TEXTS, "claims": ("output", "contexts")}
@@ -237,6 +240,8 @@ class _One(_Files):
         elif model.provider == "python":
             hint = "record its verdicts and use provider: replay"
             document.add(("provider",), "a function of yours cannot be a judge here", hint)
+        elif model.provider in _NO_JUDGES:
+            document.add(("provider",), f"provider {model.provider!r} ranks documents and cannot judge")
         check_provider(document, document.data, registry, _TAKES, _NEEDS)
         if model.combine is not None:
             document.add(("combine",), "combine says how a panel's votes become one, and there is no panel")

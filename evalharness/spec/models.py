@@ -115,12 +115,19 @@ class ProviderFields(Spec):
     price: PriceFile | None = None
 
 
+class VectorsFile(Spec):
+    """Vectors that were computed before: .npz with arrays `ids` and `vectors`, or JSON Lines of `id` and `vector`."""
+
+    documents: Line = Field(description="Path of the documents' vectors, by the documents' ids")
+    queries: Line = Field(description="Path of the queries' vectors, by the ids of the cases")
+
+
 class CandidateFile(ProviderFields):
     """A model with everything that shapes its outputs."""
 
     name: Line = Field(description="How reports call it")
     provider: Line = Field(
-        description="Who answers: openai, anthropic, vllm, ollama, transformers, python, replay"
+        description="Who answers: openai, anthropic, vllm, ollama, transformers, embeddings, python, replay"
     )
     suite: Line | None = Field(
         default=None, description="Path of the suite; --suite on the command line replaces it"
@@ -134,6 +141,30 @@ class CandidateFile(ProviderFields):
     outputs: Line | None = Field(default=None, description="Recorded outputs (JSONL), for provider: replay")
     target: Annotated[str, AfterValidator(callable_target)] | None = Field(
         default=None, description="package.module:function, for provider: python"
+    )
+    documents: Line | None = Field(
+        default=None, description="The documents to rank (JSONL or TSV), for provider: embeddings"
+    )
+    vectors: VectorsFile | None = Field(
+        default=None, description="Vectors computed before, in place of a model"
+    )
+    query_prompt: str | None = Field(default=None, description="Put before each query")
+    document_prompt: str | None = Field(default=None, description="Put before each document")
+    dimensions: int | None = Field(
+        default=None, ge=1, description="Keep so many first dimensions of each vector (Matryoshka)"
+    )
+    top_k: int | None = Field(
+        default=None, ge=1, le=100_000, description="Documents ranked for each query; default 100"
+    )
+    similarity: Literal["cosine", "dot"] | None = Field(
+        default=None, description="What documents are ordered by; default cosine"
+    )
+    reranker: Line | None = Field(
+        default=None,
+        description="A cross-encoder that orders the first documents again: a folder or a hub id",
+    )
+    rerank_top: int | None = Field(
+        default=None, ge=1, le=10_000, description="So many first documents are reranked; default 50"
     )
 
 
@@ -220,6 +251,16 @@ class SamplingFile(Spec):
     )
 
 
+class BudgetFile(Spec):
+    """What one command may spend, over all sides, judges and benchmarks; asked before each call."""
+
+    usd: float | None = Field(
+        default=None, gt=0, description="US dollars; every model asked then needs a price"
+    )
+    calls: int | None = Field(default=None, ge=1, description="Requests sent, retries among them")
+    tokens: int | None = Field(default=None, ge=1, description="Tokens, in and out")
+
+
 class SuiteFile(Spec):
     """What is run, and what may not get worse."""
 
@@ -229,6 +270,9 @@ class SuiteFile(Spec):
     gate: GateFile = GateFile()
     sampling: SamplingFile | None = Field(
         default=None, description="Looks before all cases are asked; default: one look at all of them"
+    )
+    budget: BudgetFile | None = Field(
+        default=None, description="What one command may spend; then it ends with exit 5 and keeps what it has"
     )
 
 

@@ -1,0 +1,178 @@
+"""Provider `embeddings`: retrieval by vectors. A case is a query; the answer is a ranking of documents."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from evalharness.core.attempts import Response, Usage
+from evalharness.core.candidates import Candidate
+from evalharness.core.cases import Case
+from evalharness.core.protocols import Request
+from evalharness.embedding import Embedder, RefusedTextError, build_source
+from evalharness.errors import CallError, ProviderError
+from evalharness.providers._retrieval_corpus import Corpus
+from evalharness.providers._retrieval_index import Retrieval, Retriever
+from evalharness.providers._retrieval_rerank import Reranker
+from evalharness.providers._threads import DaemonThreads
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_WARM: Final = "warm up"
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """What one query is embedded with at a time, and the tokens its calls were said to take."""
+
+    source: Embedder
+    tokens: list[int] = field(default_factory=list)
+
+
+class Embeddings:
+    """Ranks the documents of a corpus by the similarity of their vectors to the query's; exact, ties in corpus order.
+
+    Vectors come from a sentence-transformers model in this process, an OpenAI-compatible server, or files. Documents
+    are embedded once and their vectors kept beside the response cache, by what made them and the text; queries are
+    embedded each time, so that `latency_ms` is what one takes: embedding, search, reranking, not the wait for a turn.
+    A server's calls are tried again by its client as `limits` say, with `Retry-After` honoured.
+
+    Options:
+        documents: the corpus, a file (`_retrieval_corpus`).
+        model_path: the folder, where the model is a local one; else `model` is a hub id, or the server's name of it.
+        base_url: a server, ending in /v1.
+        vectors: {"documents": file, "queries": file} of vectors made before; queries by the ids of the cases.
+        query_prompt, document_prompt: put before the texts.
+        dimensions: so many first dimensions are kept (Matryoshka). similarity: "cosine" (default) or "dot".
+        top_k: documents given, default 100.
+        reranker: a CrossEncoder, folder or hub id, that orders the first `rerank_top` (default 50) again.
+        device, batch_size, revision: of local models.
+    """
+
+    name: ClassVar[str] = "embeddings"
+    version: ClassVar[str] = "1"
+    recorded: ClassVar[bool] = False
+    cacheable: ClassVar[bool] = True
+    queues: ClassVar[bool] = True
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._candidate = candidate
+        self._settings = Retrieval.of(candidate)
+        self._corpus: Corpus | None = None
+        self._folder: Path | None = None
+        self._fresh = False
+        self._retriever: Retriever | None = None
+        self._reranker: Reranker | None = None
+        self._slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        self._asked: dict[str, NDArray[np.float32]] = {}
+        self._threads = DaemonThreads("evalharness-embeddings")
+
+    def prepare(self, cases: Sequence[Case], folder: Path, *, fresh: bool) -> None:
+        """Read the documents, and refuse cases that they cannot answer. Vectors are kept in `folder`.
+
+        Raises:
+            SpecError: what is wrong with the documents, or relevant documents that are not among them.
+        """
+        self._folder, self._fresh = folder, fresh
+        self._corpus = Corpus(self._settings.documents)
+        self._settings.needs(self._corpus, cases)
+
+    def facts(self) -> dict[str, Any]:
+        """Documents, dimension, size of the index and what embedding took; {} where nothing was asked."""
+        return self._retriever.facts() if self._retriever is not None else {}
+
+    async def open(self) -> None:
+        """Embed the documents whose vectors are not kept, and load what a query needs.
+
+        Raises:
+            SpecError: the documents are wrong. UsageError, MissingExtraError: a model or a file of vectors cannot be
+                loaded. ProviderError: the server failed.
+        """
+        self._threads = DaemonThreads("evalharness-embeddings")
+        await self._threads.run(self._ready)
+
+    async def complete(self, request: Request, *, timeout_s: float) -> Response:
+        """Rank the documents for one query.
+
+        Raises:
+            CallError: `bad_request` where the server refuses the query, `server` where it failed to the end of the
+                retries.
+        """
+        response: Response = await self._threads.run(lambda: self._answer(request.case))
+        return response
+
+    async def close(self) -> None:
+        """Keep the queries' vectors, and let go of models and threads."""
+        asked, self._asked = self._asked, {}
+        if asked and self._retriever is not None:
+            import numpy as np
+
+            self._retriever.keep_queries(list(asked), np.stack(list(asked.values())))
+        self._threads.close()
+        self._slots = queue.SimpleQueue()
+        self._reranker = None
+
+    def _ready(self) -> None:
+        settings = self._settings
+        corpus = self._corpus or Corpus(settings.documents)
+        retriever = Retriever(settings, corpus, self._folder, fresh=self._fresh)
+        retriever.load()
+        if settings.embedder.base_url is not None:
+            for _ in range(settings.calls):
+                tokens: list[int] = []
+                self._slots.put(_Slot(build_source(settings.embedder, on_tokens=tokens.append), tokens))
+        else:
+            if settings.embedder.vectors is None:  # or the first query would wait for the model
+                retriever.source.embed([_WARM], role="query")
+            self._slots.put(_Slot(retriever.source))
+        if settings.reranker is not None:
+            size = settings.embedder.batch_size
+            self._reranker = Reranker(settings.reranker, device=settings.device, batch_size=size)
+            self._reranker.order(_WARM, [_WARM])
+        self._retriever = retriever
+
+    def _answer(self, case: Case) -> Response:
+        retriever = self._retriever
+        assert retriever is not None, "open() comes first"
+        slots = self._slots
+        slot = slots.get()
+        try:
+            slot.tokens.clear()
+            began = time.perf_counter()
+            whole = self._embedded(slot.source, case)
+            places = retriever.search(retriever.shaped(whole), self._settings.depth)[0]
+            if self._reranker is not None:
+                places = self._reranked(self._reranker, case.question, places)
+            took = (time.perf_counter() - began) * 1000
+            tokens = sum(slot.tokens) if slot.tokens else None
+        finally:
+            slots.put(slot)
+        self._asked[case.question] = whole[0]
+        return Response(
+            text="",
+            ranking=tuple(retriever.corpus.ids[place] for place in places[: self._settings.top_k]),
+            usage=Usage(tokens, 0) if tokens is not None else None,
+            latency_ms=took,
+        )
+
+    def _embedded(self, source: Embedder, case: Case) -> NDArray[np.float32]:
+        if not case.question.strip() and self._settings.embedder.vectors is None:
+            raise CallError("bad_request", "the case has no question to search with")
+        try:
+            return source.embed([case.question], role="query", ids=[case.id])
+        except RefusedTextError as error:
+            raise CallError("bad_request", str(error)) from error
+        except ProviderError as error:  # after all its retries
+            raise CallError("server", str(error)) from error
+
+    def _reranked(self, reranker: Reranker, question: str, places: list[int]) -> list[int]:
+        assert self._retriever is not None
+        head, rest = places[: self._settings.rerank_top], places[self._settings.rerank_top :]
+        order = reranker.order(question, self._retriever.corpus.texts(head))
+        return [head[place] for place in order] + rest
