@@ -60,23 +60,17 @@ class Scoring:
             )
         return CaseScores(scores=scores, unscored=unscored, text=_text(task, requests))
 
-    def write(self, folder: Path, about: Mapping[str, Any]) -> list[Path]:
-        """Write `samples_<task>.jsonl` and `results.json` as lm-eval's command line does; numbered if they are there.
-
-        Returns:
-            The files.
-        """
+    def write(self, folder: Path, about: Mapping[str, Any]) -> None:
+        """Write `samples_<task>.jsonl` and `results.json` as lm-eval does, numbered where there are some."""
         dump = functools.partial(
             json.dumps, default=library("lm_eval.utils").handle_non_serializable, ensure_ascii=False
         )
-        files: list[Path] = []
         results: dict[str, Any] = {}
         for name, rows in self.rows.items():
             path = _free(folder, f"samples_{name.replace('/', '_')}", ".jsonl")
             with path.open("w", encoding="utf-8") as stream:
                 for row in rows:
                     stream.write(dump(row) + "\n")
-            files.append(path)
             results[name] = self._totals(name, rows)
         if results:
             tasks = {name: self.loaded.found.tasks[name] for name in results}
@@ -97,8 +91,6 @@ class Scoring:
             }
             path = _free(folder, "results", ".json")
             path.write_text(dump(whole, indent=2), encoding="utf-8")
-            files.append(path)
-        return files
 
     def _totals(self, name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """lm-eval's own sums over the rows, those that can be had."""

@@ -137,14 +137,14 @@ class LmEvalTask:
                     asking.engine()
             finally:
                 facts = self._facts(found, asking)
-                files = asking.scoring.write(work.folder, facts)
-        if log.stat().st_size:
-            files.append(log)
-        else:
+                asking.scoring.write(work.folder, facts)
+        if not log.stat().st_size:
             log.unlink()
         if counted.count:
             work.note(f"lm-eval warned {counted.count} times: see {log.name} in the run folder")
         base = work.folder.parents[1]
+        # also those of earlier parts of this run: a comparison in looks asks a few cases at a time
+        files = [path for path in sorted(work.folder.iterdir()) if path.suffix in (".jsonl", ".json", ".log")]
         return {**facts, "logs": [path.relative_to(base).as_posix() for path in files]}
 
     def _loaded(self, work: Work) -> Loaded:

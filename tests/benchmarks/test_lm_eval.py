@@ -451,6 +451,21 @@ def test_part_of_the_cases_is_asked_with_the_examples_that_the_whole_has(bench: 
         assert mine.scores == theirs.scores and mine.text == theirs.text
 
 
+def test_a_comparison_in_looks_keeps_the_logs_of_each_look(bench: Bench) -> None:
+    bench.bench(sums="lm_eval: sums")
+    bench.local("same", model="base")
+    suite = (bench.root / "suite.yaml").read_text()
+    bench.write("suite.yaml", suite + "sampling: {initial: 10, looks: 2}\n")
+    bench.run("compare", "base.yaml", "same.yaml", check=0)
+    run = bench.made("base")
+    assert len(values(run, "sums/acc")) == len(SUMS)
+    logs = run.manifest["facts"]["benchmarks"]["sums"]["logs"]
+    assert [log for log in logs if "samples_sums" in log] == [
+        "benchmarks/sums/samples_sums.jsonl",
+        "benchmarks/sums/samples_sums_2.jsonl",
+    ]
+
+
 def test_repeats_are_copies_where_nothing_is_drawn_and_have_seeds_where_it_is(bench: Bench) -> None:
     bench.bench(letters="lm_eval: letters")
     task = LmEvalTask("letters", include_path=str(bench.root / "tasks"), only_local=True)
