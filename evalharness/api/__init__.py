@@ -48,7 +48,7 @@ from evalharness.engine.build import rescore_folder
 from evalharness.engine.collect import collect
 from evalharness.engine.progress import Progress as Progress
 from evalharness.engine.progress import Silent as Silent
-from evalharness.engine.sides import choose_suite, find_sides, finished_run, suite_of
+from evalharness.engine.sides import choose_suite, find_sides, finished_run, spending, suite_of
 from evalharness.errors import Problem
 from evalharness.plugins import Entry, default_registry
 from evalharness.report.folder import clear_report
@@ -119,7 +119,7 @@ def run(
     use = settings or Settings()
     model = load_candidate(candidate, use)
     chosen = choose_suite([model.suite_path], suite, use.surroundings)
-    return collect(chosen, model, use.registry, use.surroundings.how)
+    return collect(chosen, model, use.registry, spending(use.surroundings, chosen).how)
 
 
 def write_outputs(run: Run, path: str | Path) -> None:

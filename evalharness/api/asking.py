@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from evalharness._canon import digest
 from evalharness.api.settings import DEFAULT_SEED, Settings
 from evalharness.core.suites import Suite
-from evalharness.engine.sides import SideSource, choose_suite, find_anchor, find_sides, meet_sides
+from evalharness.engine.sides import SideSource, choose_suite, find_anchor, find_sides, meet_sides, spending
 from evalharness.errors import StoreError
 from evalharness.report.folder import logs_of, read_report_manifest, write_report, write_report_manifest
 from evalharness.store.folder import is_run_folder
@@ -65,7 +65,7 @@ def ask(
             taken=Taken(number=looks["taken"], repeats=tuple(looks["repeats"])) if looks else None,
             judgments=judgments,
         )
-    return answer(question, use.surroundings), chosen
+    return answer(question, spending(use.surroundings, chosen)), chosen
 
 
 def _of_seed(suite: Suite, seed: int) -> tuple[str, ...]:

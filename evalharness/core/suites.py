@@ -129,6 +129,18 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What one command may spend over all sides, judges and benchmarks. None: no limit of that kind.
+
+    `calls` counts requests that are sent, retries among them; `tokens` both ways; `usd` at the candidates' prices.
+    """
+
+    usd: float | None = None
+    calls: int | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatePolicy:
     """The rules of design §6. `primary` empty: every gated metric. `max_failures` is a share of the cases.
 
@@ -158,7 +170,7 @@ class GatePolicy:
 class Suite:
     """Evals, gate and sampling.
 
-    `digest` covers golden sets, scorers and judges (what makes two runs comparable), not the gate or the sampling.
+    `digest` covers golden sets, scorers and judges (what makes two runs comparable), not gate, sampling or budget.
     """
 
     name: str
@@ -167,6 +179,7 @@ class Suite:
     digest: str
     path: str = ""
     sampling: Sampling | None = None
+    budget: Budget | None = None
 
     @property
     def metrics(self) -> Iterator[tuple[str, EvalSpec, ScorerSpec]]:

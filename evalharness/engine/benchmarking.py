@@ -25,6 +25,7 @@ from evalharness.engine.plan import cache_key
 from evalharness.engine.prepare import make_benchmark
 from evalharness.engine.progress import Progress
 from evalharness.engine.sink import FullKey, key_of
+from evalharness.engine.spending import Purse
 from evalharness.engine.throttle import Throttle
 from evalharness.errors import EvalHarnessError, PluginError
 from evalharness.plugins import Registry
@@ -57,6 +58,7 @@ class Bench:
     progress: Progress
     rng: np.random.Generator
     before: Sequence[Attempt] = ()
+    purse: Purse | None = None
 
 
 def run_benchmarks(
@@ -204,6 +206,7 @@ class _Line:
             bench.progress.note,
             bench.rng,
             answered_before=sum(isinstance(a.outcome, Response) for a in bench.before),
+            purse=bench.purse,
         )
         self.execution.spending.add_earlier(
             a.outcome for a in bench.before if not a.cached and isinstance(a.outcome, Response)

@@ -12,9 +12,9 @@ from evalharness.core.candidates import Candidate, Price
 from evalharness.core.cases import Card, GoldenSet
 from evalharness.core.runs import AttemptKey, Run, count_coverage
 from evalharness.core.suites import ScorerSpec, Suite
-from evalharness.engine.execute import cost_usd, tokens_of
 from evalharness.engine.ready import refuse_few_repeats
 from evalharness.engine.scoring import build_scorers, metric_sets, score_attempts
+from evalharness.engine.spending import cost_usd, tokens_of
 from evalharness.errors import InvalidComparisonError, StoreError
 from evalharness.plugins import Registry
 from evalharness.store.folder import (

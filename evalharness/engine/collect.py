@@ -36,8 +36,8 @@ from evalharness.engine.resume import (
     summed,
 )
 from evalharness.engine.scoring import build_scorers
-from evalharness.engine.spending import Purse
 from evalharness.engine.sink import CacheWriter, FullKey, Sink, key_of
+from evalharness.engine.spending import Purse
 from evalharness.errors import EvalHarnessError, PluginError, StoreError, UsageError
 from evalharness.plugins import Registry
 from evalharness.store.cache import ResponseCache

@@ -13,7 +13,6 @@ from evalharness.core.protocols import Provider, Request
 from evalharness.core.suites import Suite
 from evalharness.engine.build import refuse_other_sets
 from evalharness.engine.collect import make_provider
-from evalharness.engine.execute import cost_usd
 from evalharness.engine.history import EarlierRun, EarlierTokens, earlier_tokens
 from evalharness.engine.loop import run_sync
 from evalharness.engine.plan import Asked, cache_key, make_plan
@@ -22,6 +21,7 @@ from evalharness.engine.resume import Leftover
 from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sides import SideSource, Surroundings
 from evalharness.engine.sink import key_of
+from evalharness.engine.spending import cost_usd
 from evalharness.store.cache import known_keys
 from evalharness.store.folder import read_manifest
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from evalharness.core.attempts import Attempt, Failure, FailureKind, Response
 from evalharness.core.candidates import Limits, Price
 from evalharness.core.protocols import Provider, Request
+from evalharness.engine.spending import Hold, Purse, Spending
 from evalharness.engine.throttle import Throttle
 from evalharness.errors import BudgetError, CallError, EvalHarnessError, ProviderError
 
@@ -34,84 +34,11 @@ _ENDPOINT_KINDS: Final = frozenset({"timeout", "rate_limited", "server", "connec
 _BUSY_KINDS: Final = frozenset({"rate_limited", "server"})
 
 
-@dataclass(slots=True)
-class Spending:
-    """Calls, tokens and money of this execution (cached and resumed attempts cost nothing now and are not in it).
-
-    `earlier_input_tokens` and `earlier_output_tokens` are what earlier executions of the same run used: caps hold for
-    the run, however often it is resumed.
-    """
-
-    price: Price | None
-    earlier_input_tokens: int = 0
-    earlier_output_tokens: int = 0
-    calls: int = 0
-    tries: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    usage_known: int = 0
-    usage_unknown: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def usd(self) -> float | None:
-        """Money spent now, None where no price was stated."""
-        if self.price is None:
-            return None
-        return cost_usd(self.price, self.input_tokens, self.output_tokens)
-
-    @property
-    def run_usd(self) -> float:
-        """Money of the whole run, 0.0 where no price was stated."""
-        if self.price is None:
-            return 0.0
-        return cost_usd(
-            self.price,
-            self.earlier_input_tokens + self.input_tokens,
-            self.earlier_output_tokens + self.output_tokens,
-        )
-
-    @property
-    def run_tokens(self) -> int:
-        """Tokens of the whole run, in and out."""
-        return self.earlier_input_tokens + self.earlier_output_tokens + self.input_tokens + self.output_tokens
-
-    def add(self, response: Response) -> None:
-        """Account for one answer."""
-        tokens_in, tokens_out, known = tokens_of(response)
-        self.input_tokens += tokens_in
-        self.output_tokens += tokens_out
-        if known:
-            self.usage_known += 1
-        else:
-            self.usage_unknown += 1
-
-    def add_earlier(self, responses: Iterable[Response]) -> None:
-        """Account for answers that an earlier execution of the run paid for."""
-        for response in responses:
-            tokens_in, tokens_out, _ = tokens_of(response)
-            self.earlier_input_tokens += tokens_in
-            self.earlier_output_tokens += tokens_out
-
-
-def tokens_of(response: Response) -> tuple[int, int, bool]:
-    """Tokens in, tokens out (0 where unknown), and whether both are known."""
-    usage = response.usage
-    if usage is None:
-        return 0, 0, False
-    known = usage.input_tokens is not None and usage.output_tokens is not None
-    return usage.input_tokens or 0, usage.output_tokens or 0, known
-
-
-def cost_usd(price: Price, input_tokens: int, output_tokens: int) -> float:
-    """US dollars at a stated price."""
-    return (input_tokens * price.input_per_million + output_tokens * price.output_per_million) / 1e6
-
-
 class Execution:
     """One pass over requests against one provider. `sink` gets every attempt as it arrives.
 
     `answered_before` is the number of answers the run already has: a run that has answers may end with failures only.
+    `purse` is asked before every try; None: there is no budget.
     """
 
     def __init__(
@@ -124,12 +51,15 @@ class Execution:
         rng: np.random.Generator,
         *,
         answered_before: int = 0,
+        purse: Purse | None = None,
     ) -> None:
         self._provider = provider
         self._limits = limits
         self._sink = sink
         self._note = note
         self._rng = rng
+        self._price = price
+        self._purse = purse
         self.spending = Spending(price)
         self._answered_before = answered_before
         self._succeeded = 0
@@ -284,11 +214,13 @@ class Execution:
             try:
                 if tries == 0:  # again: other calls may have ended while this one waited for its turn
                     self._check_caps()
+                hold = self._set_aside(request)
                 if self._stop is not None:
                     return None
                 tries += 1
                 self.spending.tries += 1
                 outcome = await self._try(request)
+                self._put_back(hold, outcome)
             finally:
                 throttle.release()
             if isinstance(outcome, Response):
@@ -308,6 +240,20 @@ class Execution:
             if self._stopping.is_set():
                 return None
             await asyncio.sleep(wait)
+
+    def _set_aside(self, request: Request) -> Hold | None:
+        """What the budget holds back for a call; none where there is no budget, or it does not cover the call."""
+        if self._purse is None or self._stop is not None:
+            return None
+        try:
+            return self._purse.admit(request, self._price)
+        except BudgetError as error:
+            self._end(error, at_once=False)
+            return None
+
+    def _put_back(self, hold: Hold | None, outcome: Response | CallError) -> None:
+        if self._purse is not None and hold is not None:
+            self._purse.settle(hold, outcome if isinstance(outcome, Response) else None, self._price)
 
     async def _try(self, request: Request) -> Response | CallError:
         """One call, every outcome typed. A provider of a third party may do anything but end the run."""

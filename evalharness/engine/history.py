@@ -10,7 +10,7 @@ from typing import Any
 from evalharness.core.attempts import Response
 from evalharness.core.candidates import Candidate
 from evalharness.core.suites import Suite
-from evalharness.engine.execute import tokens_of
+from evalharness.engine.spending import tokens_of
 from evalharness.errors import StoreError
 from evalharness.store.folder import (
     ATTEMPTS,

@@ -21,7 +21,6 @@ from evalharness.core.plans import SetCost, SideCost, StageCost
 from evalharness.core.suites import EvalSpec, Suite
 from evalharness.engine.collect import answers_there, make_provider
 from evalharness.engine.estimate import CHARACTERS_PER_TOKEN, Stage
-from evalharness.engine.execute import cost_usd
 from evalharness.engine.judging import (
     Item,
     Prompt,
@@ -34,6 +33,7 @@ from evalharness.engine.judging import (
 from evalharness.engine.plan import cache_key, make_plan
 from evalharness.engine.sides import SideSource, Surroundings
 from evalharness.engine.sink import FullKey
+from evalharness.engine.spending import cost_usd
 from evalharness.spec.judges import RECORDED
 from evalharness.store.cache import known_keys
 

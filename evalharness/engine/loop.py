@@ -55,5 +55,7 @@ def _end_calmly() -> None:
     Python's handler would raise in the middle of whatever callback runs, which then tells of it in a traceback.
     """
     ctrl_c = signal.getsignal(signal.SIGINT)
-    if signal.getsignal(signal.SIGTERM) is signal.default_int_handler and isinstance(ctrl_c, functools.partial):
+    if signal.getsignal(signal.SIGTERM) is signal.default_int_handler and isinstance(
+        ctrl_c, functools.partial
+    ):
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)

@@ -14,7 +14,7 @@ from evalharness.core.protocols import BatchScorer, FailureScorer, IdentifiedSco
 from evalharness.core.runs import AttemptKey
 from evalharness.core.scores import Score, Scored, Unscored
 from evalharness.core.suites import ScorerSpec, Suite
-from evalharness.engine.execute import cost_usd, tokens_of
+from evalharness.engine.spending import cost_usd, tokens_of
 from evalharness.errors import EvalHarnessError
 from evalharness.plugins import Registry
 from evalharness.store.scores import ScoreCache, score_key

@@ -18,6 +18,7 @@ from evalharness.engine.imports import PROVIDER, Side, is_derived, meet, results
 from evalharness.engine.plan import Asked
 from evalharness.engine.prepare import prepare
 from evalharness.engine.reading import read_results, split_part
+from evalharness.engine.spending import Purse
 from evalharness.errors import InvalidComparisonError, Problem, SpecError, StoreError, UsageError
 from evalharness.plugins import Registry
 from evalharness.spec.load import load_candidate, load_suite
@@ -88,6 +89,13 @@ class SideSource:
             return collect(suite, model, surroundings.registry, surroundings.how, asked=asked, known=known)
         assert self.folder is not None
         return _as_scored_by(suite, self.folder, surroundings), self.folder
+
+
+def spending(around: Surroundings, suite: Suite) -> Surroundings:
+    """Surroundings that hold what one command on `suite` may spend."""
+    if suite.budget is None:
+        return around
+    return replace(around, how=replace(around.how, purse=Purse(suite.budget, suite.path)))
 
 
 def find_sides(

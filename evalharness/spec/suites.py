@@ -15,7 +15,7 @@ from evalharness.core.cases import Card, GoldenSet
 from evalharness.core.judges import Judge
 from evalharness.core.protocols import IdentifiedScorer, Scorer
 from evalharness.core.scores import Want
-from evalharness.core.suites import JUDGE_METRIC, EvalSpec, ScorerSpec, Suite
+from evalharness.core.suites import JUDGE_METRIC, Budget, EvalSpec, ScorerSpec, Suite
 from evalharness.errors import ParameterError, PluginError, Problem, SpecError, UsageError
 from evalharness.plugins import Registry
 from evalharness.spec.advice import advice
@@ -82,6 +82,7 @@ def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
         evals=done,
         gate=policy(model.gate, loader.gate.sets, loader.gate.metrics),
         sampling=sampling_of(model.sampling),
+        budget=Budget(**model.budget.model_dump()) if model.budget is not None else None,
         digest=digest([loader.identity(item) for item in done]),
         path=paths.show(path),
     )

@@ -1,0 +1,160 @@
+"""Calls, tokens and money: what an execution spent, and what a command may still spend."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from evalharness.core.attempts import Response
+from evalharness.core.candidates import Price
+from evalharness.core.protocols import Request
+from evalharness.core.suites import Budget
+from evalharness.errors import BudgetError
+
+_CHARACTERS_A_TOKEN: Final = 3.0
+"""Of a prompt; most texts have more, so that what is set aside for a call is rather too much."""
+
+
+@dataclass(slots=True)
+class Spending:
+    """Calls, tokens and money of this execution (cached and resumed attempts cost nothing now and are not in it).
+
+    `earlier_input_tokens` and `earlier_output_tokens` are what earlier executions of the same run used: caps hold for
+    the run, however often it is resumed.
+    """
+
+    price: Price | None
+    earlier_input_tokens: int = 0
+    earlier_output_tokens: int = 0
+    calls: int = 0
+    tries: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usage_known: int = 0
+    usage_unknown: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def usd(self) -> float | None:
+        """Money spent now, None where no price was stated."""
+        if self.price is None:
+            return None
+        return cost_usd(self.price, self.input_tokens, self.output_tokens)
+
+    @property
+    def run_usd(self) -> float:
+        """Money of the whole run, 0.0 where no price was stated."""
+        if self.price is None:
+            return 0.0
+        return cost_usd(
+            self.price,
+            self.earlier_input_tokens + self.input_tokens,
+            self.earlier_output_tokens + self.output_tokens,
+        )
+
+    @property
+    def run_tokens(self) -> int:
+        """Tokens of the whole run, in and out."""
+        return self.earlier_input_tokens + self.earlier_output_tokens + self.input_tokens + self.output_tokens
+
+    def add(self, response: Response) -> None:
+        """Account for one answer."""
+        tokens_in, tokens_out, known = tokens_of(response)
+        self.input_tokens += tokens_in
+        self.output_tokens += tokens_out
+        if known:
+            self.usage_known += 1
+        else:
+            self.usage_unknown += 1
+
+    def add_earlier(self, responses: Iterable[Response]) -> None:
+        """Account for answers that an earlier execution of the run paid for."""
+        for response in responses:
+            tokens_in, tokens_out, _ = tokens_of(response)
+            self.earlier_input_tokens += tokens_in
+            self.earlier_output_tokens += tokens_out
+
+
+def tokens_of(response: Response) -> tuple[int, int, bool]:
+    """Tokens in, tokens out (0 where unknown), and whether both are known."""
+    usage = response.usage
+    if usage is None:
+        return 0, 0, False
+    known = usage.input_tokens is not None and usage.output_tokens is not None
+    return usage.input_tokens or 0, usage.output_tokens or 0, known
+
+
+def cost_usd(price: Price, input_tokens: int, output_tokens: int) -> float:
+    """US dollars at a stated price."""
+    return (input_tokens * price.input_per_million + output_tokens * price.output_per_million) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What is set aside for one call under way, whose prompt has so many `characters`."""
+
+    tokens: int
+    usd: float
+    characters: int = 0
+
+
+@dataclass(slots=True)
+class Purse:
+    """Spent so far and held for calls under way. A call is only made where the budget also covers what it may take.
+
+    A call is expected to take its prompt, at 3 characters a token or at the most tokens a character that a call took so
+    far, and as many tokens out as its decoding allows, or the most that an answer took so far where it allows any
+    number. So a budget can be passed only by calls that take more than that, the first ones at most.
+    """
+
+    budget: Budget
+    where: str = ""
+    calls: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+    _held: Hold = field(default_factory=lambda: Hold(0, 0.0))
+    _longest: int = 0
+    _densest: float = 1 / _CHARACTERS_A_TOKEN
+
+    def admit(self, request: Request, price: Price | None) -> Hold:
+        """Set aside what a call may take.
+
+        Raises:
+            BudgetError: the budget does not cover it.
+        """
+        prompt = sum(len(m.content) for m in request.messages) + len(request.continuation or "")
+        tokens_in = math.ceil(prompt * self._densest)
+        tokens_out = int(request.decoding.get("max_tokens") or self._longest)
+        usd = cost_usd(price, tokens_in, tokens_out) if price is not None else 0.0
+        own, budget = Hold(tokens_in + tokens_out, usd, prompt), self.budget
+        if budget.calls is not None and self.calls + 1 > budget.calls:
+            raise self._empty(f"{budget.calls:,} calls", f"{self.calls:,} made", "calls")
+        tokens = self.tokens + self._held.tokens + own.tokens
+        if budget.tokens is not None and tokens > budget.tokens:
+            raise self._empty(f"{budget.tokens:,} tokens", f"{self.tokens:,} used", "tokens")
+        if budget.usd is not None and self.usd + self._held.usd + own.usd > budget.usd:
+            raise self._empty(f"${budget.usd:g}", f"${self.usd:.4f} spent", "usd")
+        self.calls += 1
+        self._held = Hold(self._held.tokens + own.tokens, self._held.usd + own.usd)
+        return own
+
+    def settle(self, hold: Hold, response: Response | None, price: Price | None) -> None:
+        """Put back what was set aside, less what the call took. An answer that tells no tokens took what was held."""
+        self._held = Hold(self._held.tokens - hold.tokens, max(0.0, self._held.usd - hold.usd))
+        if response is None:
+            return
+        tokens_in, tokens_out, known = tokens_of(response)
+        self._longest = max(self._longest, tokens_out)
+        self._densest = max(self._densest, tokens_in / max(1, hold.characters))
+        self.tokens += tokens_in + tokens_out if known else max(hold.tokens, tokens_in + tokens_out)
+        if price is not None:
+            self.usd += cost_usd(price, tokens_in, tokens_out) if known else hold.usd
+
+    def _empty(self, of: str, used: str, key: str) -> BudgetError:
+        return BudgetError(
+            f"{self.where}: the budget of {of} does not cover the next call ({used}); what was collected is kept; "
+            f"raise budget.{key} and run the same command again to resume"
+        )

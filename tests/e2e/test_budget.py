@@ -1,0 +1,98 @@
+"""`budget:` of a suite: asked before each call, over both sides, and everything that was collected is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Project
+from tests.servers.fixture import ModelServerHandle
+
+CASES = 30
+PRICE = "price: {input_per_million: 1000, output_per_million: 1000}\n"
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "k")
+
+
+def write(
+    tmp_path: Path, server: ModelServerHandle, budget: str, more: str = PRICE, model: str = "lookup"
+) -> Project:
+    project = Project(tmp_path)
+    project.golden_set(
+        "questions", [{"id": f"q{i}", "input": f"question {i}", "target": "a"} for i in range(CASES)]
+    )
+    project.suite()
+    project.write("suite.yaml", (tmp_path / "suite.yaml").read_text() + f"budget: {budget}\n")
+    for side in ("base", "cand"):
+        project.write(
+            f"{side}.yaml",
+            f"name: {side}\nsuite: ./suite.yaml\nprovider: openai\nmodel: '{model}'\nbase_url: {server.base_url}\n"
+            f"api_key_env: TEST_KEY\ndecoding: {{max_tokens: {8 if side == 'base' else 9}}}\n"
+            f"limits: {{concurrency: 4, max_retries: 1}}\n{more}",
+        )
+    server.reset()
+    return project
+
+
+def stored(tmp_path: Path) -> int:
+    return sum(
+        p.read_bytes().count(b"\n") - 1 for p in (tmp_path / ".evalharness").glob("runs/*/journal.jsonl")
+    )
+
+
+def test_calls_are_counted_over_both_sides_and_a_higher_budget_resumes(
+    tmp_path: Path, model_server: ModelServerHandle
+) -> None:
+    project = write(tmp_path, model_server, "{calls: 40}")
+    done = project.run("compare", "base.yaml", "cand.yaml", "--out", "out", check=5)
+    assert "suite.yaml: the budget of 40 calls does not cover the next call (40 made)" in done.err
+    assert model_server.counters()["requests"] == 40 and stored(tmp_path) == 10
+    assert not (tmp_path / "out" / "comparison.json").exists()
+    project.write("suite.yaml", (tmp_path / "suite.yaml").read_text().replace("40", "60"))
+    project.run("compare", "base.yaml", "cand.yaml", "--out", "out", check=0)
+    assert model_server.counters()["requests"] == 2 * CASES
+
+
+@pytest.mark.parametrize(("budget", "said"), [("{tokens: 300}", "300 tokens"), ("{usd: 0.3}", r"\$0.3")])
+def test_a_budget_is_never_passed_where_calls_take_what_was_held(
+    tmp_path: Path, model_server: ModelServerHandle, budget: str, said: str
+) -> None:
+    project = write(tmp_path, model_server, budget)
+    done = project.run("compare", "base.yaml", "cand.yaml", "--out", "out", check=5)
+    assert said.replace("\\", "") in done.err
+    used = 0
+    for journal in (tmp_path / ".evalharness").glob("runs/*/*.jsonl"):
+        for line in journal.read_text().splitlines():
+            used += sum((json.loads(line).get("usage") or {}).values())
+    assert 0 < used <= 300
+
+
+def test_retries_are_calls(tmp_path: Path, model_server: ModelServerHandle) -> None:
+    project = write(tmp_path, model_server, "{calls: 10}", model="lookup?times=1&code=500&retry_after_ms=1")
+    project.run("run", "base.yaml", check=5)
+    assert model_server.counters()["requests"] == 10
+
+
+def test_an_unknown_price_is_said_before_a_call(tmp_path: Path, model_server: ModelServerHandle) -> None:
+    project = write(tmp_path, model_server, "{usd: 5}", more="")
+    done = project.run("compare", "base.yaml", "cand.yaml", "--out", "out", check=2)
+    assert "what base costs is not known; add `price:" in done.err
+    assert model_server.counters()["requests"] == 0
+
+
+def test_answers_that_are_there_cost_nothing_of_it(tmp_path: Path, model_server: ModelServerHandle) -> None:
+    project = write(tmp_path, model_server, "{calls: 60}")
+    project.run("compare", "base.yaml", "cand.yaml", "--out", "out", check=0)
+    project.write("suite.yaml", (tmp_path / "suite.yaml").read_text().replace("60", "1"))
+    project.run("compare", "base.yaml", "cand.yaml", "--out", "out", check=0)
+
+
+def test_a_wrong_budget_is_a_clear_error(tmp_path: Path, model_server: ModelServerHandle) -> None:
+    project = write(tmp_path, model_server, "{usd: 0, call: 5}")
+    done = project.run("run", "base.yaml", check=2)
+    assert "budget.usd" in done.err and "did you mean calls?" in done.err
