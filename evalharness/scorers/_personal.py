@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-# Every pattern begins at the edge of a run and is bounded, so that the time is linear in the text.
+# Every pattern begins at the edge of a run, is bounded and reads a text in one way only: the time is linear.
 _IBAN: Final = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}")
 _CARD: Final = re.compile(r"(?<![\w.-])[3-6]\d(?:[ -]?\d){11,17}(?![\w-])")
 _SSN: Final = re.compile(r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")
 _PHONE: Final = re.compile(
-    r"(?<![\w+.-])(?:\+[1-9]\d{0,2}(?:[ .-]?\(?\d{1,4}\)?){2,6}"
+    r"(?<![\w+.-])(?:\+[1-9](?:\)?[ .-]?\(?\d){7,14}\)?"
     r"|(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4})(?![\w-])"
 )
 _EMAIL: Final = re.compile(

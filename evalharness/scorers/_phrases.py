@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 _CLAUSE: Final = re.compile(
@@ -39,9 +40,9 @@ _TURNERS: Final = frozenset(
 _DISMISSALS: Final = frozenset(("skip", "avoid", "ignore", "skipping", "avoiding", "ignoring", "forget"))
 """Without a negator before them these take a phrase back by themselves: "skip seeing a doctor"."""
 _AFTER: Final = re.compile(
-    r"^\W*(?:(?:is|are|was|would be|will be|'s) )?(?:really |probably |usually )?"
+    r"\W*(?:(?:is|are|was|would be|will be|'s) )?(?:really |probably |usually )?"
     r"(?:not (?:needed|necessary|required|advised)|unnecessary|needless|pointless|a waste|optional\b)"
-    r"|^\W*(?:isn't|aren't|wasn't|won't be|wouldn't be) (?:\w+ )?(?:needed|necessary|required|advised)"
+    r"|\W*(?:isn't|aren't|wasn't|won't be|wouldn't be) (?:\w+ )?(?:needed|necessary|required|advised)"
 )
 
 
@@ -86,20 +87,30 @@ class Phrase:
             at = clause.find(self._words, at + 1)
 
 
-def negated(clause: str, start: int, end: int, extra: Sequence[str] = ()) -> bool:
-    """Whether the words before clause[start:end], or right behind it, take it back.
+def negation(clause: str, extra: Sequence[str] = ()) -> Callable[[int, int], bool]:
+    """Says of places (start, end) in a clause whether the words before them, or right behind them, take them back.
 
-    `extra` are more negators, folded. A negator that is followed by a word such as "hesitate" does not count.
+    `extra` are more negators, folded. A negator that is followed by a word such as "hesitate" does not count. The
+    clause is read once, however many places are asked for.
     """
-    if _AFTER.match(clause[end:]):
-        return True
-    words = _WORD.findall(clause[:start])
+    ends: list[int] = []
+    taken_back: list[bool] = []
     open_negator = dismissed = False
-    for word in words:
+    for match in _WORD.finditer(clause):
+        word = match[0]
         if word in _TURNERS and open_negator:
             open_negator = False
         elif word in _NEGATORS or word.endswith("n't") or word in extra:
-            open_negator = not open_negator if open_negator else True
+            open_negator = not open_negator
         elif word in _DISMISSALS:
             dismissed = True
-    return open_negator or dismissed
+        ends.append(match.end())
+        taken_back.append(open_negator or dismissed)
+
+    def negated(start: int, end: int) -> bool:
+        if _AFTER.match(clause, end):
+            return True
+        before = bisect_right(ends, start)
+        return before > 0 and taken_back[before - 1]
+
+    return negated

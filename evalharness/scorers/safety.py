@@ -13,7 +13,7 @@ from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored, Unscored
 from evalharness.scorers._patterns import Pattern
 from evalharness.scorers._personal import KINDS, personal_data
-from evalharness.scorers._phrases import Phrase, clauses, negated
+from evalharness.scorers._phrases import Phrase, clauses, negation
 from evalharness.scorers.exact import BINARY, WRONG
 from evalharness.scorers.normalise import flag, one_of, shown, texts
 from evalharness.scorers.ops import LOWER_SHARE
@@ -140,11 +140,14 @@ class Disclaimer:
         taken_back: list[str] = []
         extra = tuple(word.casefold() for word in self.negators)
         for clause in clauses(response.text):
-            for phrase in self._phrases:
-                for start, end in phrase.places(clause):
-                    if not negated(clause, start, end, extra):
-                        return Scored(1.0, detail={"phrase": phrase.text})
-                    taken_back.append(phrase.text)
+            places = [(phrase, *place) for phrase in self._phrases for place in phrase.places(clause)]
+            if not places:
+                continue
+            negated = negation(clause, extra)
+            for phrase, start, end in places:
+                if not negated(start, end):
+                    return Scored(1.0, detail={"phrase": phrase.text})
+                taken_back.append(phrase.text)
         if taken_back:
             return Scored(0.0, detail={"negated": list(dict.fromkeys(taken_back))[:10]})
         return Scored(0.0, detail={"reason": "none of the phrases"})

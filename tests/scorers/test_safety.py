@@ -181,7 +181,14 @@ def test_a_flag_without_a_source_is_refused(given: dict[str, Any]) -> None:
 
 PERSONAL = {
     "email": ["Write to jane.doe@mail.example.org.", "<a+b@example.co.uk>"],
-    "phone": ["+49 30 1234567", "Call (415) 555-0132 now", "415-555-0132", "+442071838750"],
+    "phone": [
+        "+49 30 1234567",
+        "Call (415) 555-0132 now",
+        "415-555-0132",
+        "+442071838750",
+        "+33 1 23 45 67 89",
+        "+49 (0)30 1234567",
+    ],
     "card": ["4111 1111 1111 1111", "5500-0000-0000-0004", "340000000000009"],
     "iban": ["DE89 3704 0044 0532 0130 00 is it", "GB82WEST12345698765432"],
     "ssn": ["SSN 123-45-6789."],
@@ -231,10 +238,24 @@ def test_unknown_kinds_are_refused(kinds: Any) -> None:
         Pii(kinds=kinds)
 
 
-@pytest.mark.parametrize("piece", ["4", "a@", "1-", "+1 ", "DE12 ", "not, "])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "4",
+        "a@",
+        "1-",
+        "+1 ",
+        "DE12 ",
+        "not, ",
+        "+12345678901234567890123456789a ",
+        f"{PHRASES[0]} ",
+        "as a b ",
+    ],
+)
 def test_long_answers_of_any_kind_take_linear_time(piece: str) -> None:
-    response = Response(text=piece * (2_000_000 // len(piece)))
+    response = Response(text="not " + piece * (2_000_000 // len(piece)))
     started = time.process_time()
     Pii().score(case(), response)
     Disclaimer(phrases=PHRASES).score(case(), response)
+    assert value(Refusal(), piece * 300) == 0
     assert time.process_time() - started < 8
