@@ -114,7 +114,7 @@ def _settle(name: str, task: Any, wanted: Wanted, warnings: list[str]) -> None:
 
 def _unsafe(name: str) -> UsageError:
     return UsageError(
-        f"lm-eval task {name!r} runs what the model writes, without a sandbox; use the scorer pass_at_k over a golden "
+        f"lm-eval task {name!r} runs what the model writes, without a sandbox; use the scorer pass@1 over a golden "
         "set, or the same benchmark of Inspect's"
     )
 
