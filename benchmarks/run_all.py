@@ -20,6 +20,7 @@ def main() -> int:
         ("decisions.py", []),
         ("calls.py", []),
         ("retrieval.py", []),
+        ("contamination.py", []),
         ("read_eval_log.py", []),
         ("scale.py", sys.argv[1:]),
     )

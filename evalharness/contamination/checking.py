@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from evalharness.contamination.probes import Options, Probes, make_probes
+from evalharness.contamination.probes import Options, Owner, Part, Probes, make_probes
 from evalharness.contamination.reading import FileRefusedError, Unreadable, read_rows
 from evalharness.contamination.result import DETECTORS, KINDS, Contamination, Kind, Leak, Match, Source
 from evalharness.contamination.rows import PLAIN, UNKNOWN
@@ -184,14 +184,15 @@ class _Tally:
 
     def found(self, held: Held, found: Mapping[int, Found]) -> None:
         """Take what a row shares with probes."""
-        by_case: dict[int, list[int]] = defaultdict(list)
+        by_case: dict[int, list[tuple[int, Owner]]] = defaultdict(list)
         for probe in found:
-            by_case[self._probes.probes[probe].item].append(probe)
+            for owner in self._probes.probes[probe].owners:
+                by_case[owner.item].append((probe, owner))
         worst: list[Kind] = []
-        for item, probes in by_case.items():
-            # the probe that is shared most; of equals the question, which comes first
-            best = max(probes, key=lambda probe: (max(found[probe].scores.values()), -probe))
-            kind = self._kind(item, probes, held, found[best].at)
+        for item, shared in by_case.items():
+            # the text that is shared most; of equals the question, which comes first
+            best, owner = max(shared, key=lambda one: (max(found[one[0]].scores.values()), -one[0]))
+            kind = self._kind(item, {one.part for _, one in shared}, held, found[best].at)
             line = held.lines[held.field_at(found[best].at)]
             if held.row.format == PLAIN:
                 if (held.row.file, line, item) in self._passages:
@@ -199,12 +200,11 @@ class _Tally:
                 self._passages.add((held.row.file, line, item))
             worst.append(kind)
             self._rows[item] += 1
-            self._keep(item, kind, line, held, best, found[best])
+            self._keep(owner, kind, line, held, found[best])
         if worst:
             self._counts(held.row.source).leaking[min(worst, key=KINDS.index)] += 1
 
-    def _kind(self, item: int, probes: Sequence[int], held: Held, at: int) -> Kind:
-        parts = {self._probes.probes[probe].part for probe in probes}
+    def _kind(self, item: int, parts: Collection[Part], held: Held, at: int) -> Kind:
         if parts == {"target"}:
             return "target"
         if "target" in parts:
@@ -219,13 +219,13 @@ class _Tally:
         said = any(row.count(answer) > question.count(answer) for answer in self._answers[item])
         return "input+target" if said else "input"
 
-    def _keep(self, item: int, kind: Kind, line: int, held: Held, probe: int, found: Found) -> None:
+    def _keep(self, owner: Owner, kind: Kind, line: int, held: Held, found: Found) -> None:
         scores = {name: round(found.scores[name], 4) for name in DETECTORS if name in found.scores}
         match = Match(
             file=held.row.file, line=line, kind=kind, detector=next(iter(scores)), scores=scores,
-            case_text=excerpt(self._probes.probes[probe].text), train_text="",
+            case_text=excerpt(owner.text), train_text="",
         )  # fmt: skip
-        kept = self._matches[item]
+        kept = self._matches[owner.item]
         if len(kept) == MAX_MATCHES and kept[-1].order <= match.order:
             return
         number = held.field_at(found.at)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Final, NamedTuple
 
@@ -29,8 +29,7 @@ from evalharness.contamination.probes import SHINGLE, Gram, Probe
 Codes = NDArray[np.uint64]
 
 _BASE: Final = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
-_BITS: Final = 22
-_SHIFT: Final = np.uint64(64 - _BITS)
+_MOST_BITS: Final = 26
 
 
 def code_of(word: str) -> int:
@@ -40,34 +39,31 @@ def code_of(word: str) -> int:
     )
 
 
-class Hit(NamedTuple):
-    """A run of words of a batch that is in the index. `probes` are those whose run it is."""
+class Hits(NamedTuple):
+    """Runs of words of a batch that are in the index: where each starts, and its hash."""
 
-    place: int
-    gram: int
-    probes: Sequence[int]
+    places: NDArray[np.int64]
+    grams: Codes
 
 
 class _Runs:
-    """The runs of n words that are looked for."""
+    """The runs of n words that are looked for, and whose they are."""
 
-    def __init__(self, n: int) -> None:
-        self.n = n
+    def __init__(self) -> None:
         self.owners: dict[int, list[int]] = defaultdict(list)
         self.keys: Codes = np.empty(0, np.uint64)
 
     def close(self) -> None:
         self.keys = np.array(sorted(self.owners), dtype=np.uint64)
 
-    def hits(self, hashes: Codes, table: NDArray[np.bool_]) -> Iterator[Hit]:
-        places = np.flatnonzero(table[(hashes >> _SHIFT).astype(np.intp)])
-        if not len(places):
-            return
+    def hits(self, hashes: Codes, table: NDArray[np.bool_], shift: np.uint64) -> Hits:
+        places = np.flatnonzero(table[(hashes >> shift).astype(np.intp)]).astype(np.int64)
         found = hashes[places]
-        at = np.minimum(np.searchsorted(self.keys, found), len(self.keys) - 1)
-        real = self.keys[at] == found
-        for place, gram in zip(places[real].tolist(), found[real].tolist(), strict=True):
-            yield Hit(place, gram, self.owners[gram])
+        if len(places):
+            at = np.minimum(np.searchsorted(self.keys, found), len(self.keys) - 1)
+            real = self.keys[at] == found
+            places, found = places[real], found[real]
+        return Hits(places, found)
 
 
 class Index:
@@ -85,40 +81,49 @@ class Index:
         # 0 is every word of no case, and what separates rows: no run with it is in the index.
         self._codes: Codes = np.array([code_of(""), *map(code_of, known)], dtype=np.uint64)
         self._grams: dict[int, _Runs] = {}
-        self._rare = _Runs(SHINGLE)
+        self._rare = _Runs()
         order = _Rarity(probe for _, probe in partial)
         for place, probe in partial:
-            runs = self._grams.setdefault(probe.n, _Runs(probe.n))
+            runs = self._grams.setdefault(probe.n, _Runs())
             for gram in probe.grams:
                 runs.owners[self._hash(gram)].append(place)
             size = len(probe.shingles)
             first = size - math.ceil(threshold * size - 1e-9) + 1  # 7 of 10 is 0.7
             for gram in order.rarest(probe.shingles, first):
                 self._rare.owners[self._hash(gram)].append(place)
-        self._table = np.zeros(2**_BITS, dtype=np.bool_)
-        for runs in (self._rare, *self._grams.values()):
+        everything = (self._rare, *self._grams.values())
+        # Few bits set: most words are done with after one look into the table.
+        bits = min(_MOST_BITS, max(16, sum(len(runs.owners) for runs in everything).bit_length() + 5))
+        self._shift = np.uint64(64 - bits)
+        self._table = np.zeros(2**bits, dtype=np.bool_)
+        for runs in everything:
             runs.close()
-            self._table[(runs.keys >> _SHIFT).astype(np.intp)] = True
+            self._table[(runs.keys >> self._shift).astype(np.intp)] = True
 
     def ids(self, words: Sequence[str]) -> Iterable[int]:
         """The numbers of words; 0 for a word of no case."""
         return map(self._ids.get, words, repeat(0))
 
-    def hits(self, ids: NDArray[np.int64]) -> tuple[list[Hit], list[Hit]]:
-        """Where the words of a batch hold n-grams, and where they hold rare triples, of the probes."""
-        grams: list[Hit] = []
-        rare: list[Hit] = []
-        codes = self._codes[ids]
-        hashes = codes.copy()
-        for n in range(2, max(self._grams, default=1) + 1):
-            if len(hashes) < 2:
-                break
-            hashes = hashes[:-1] * _BASE + codes[n - 1 :]
-            if n == SHINGLE:
-                rare.extend(self._rare.hits(hashes, self._table))
+    def grams(self, ids: NDArray[np.int64]) -> Iterator[tuple[Hits, Mapping[int, Sequence[int]]]]:
+        """Where the words of a batch hold n-grams of probes, and the probes of each n-gram; once for each n."""
+        for n, hashes in self._hashes(ids):
             if n in self._grams:
-                grams.extend(self._grams[n].hits(hashes, self._table))
-        return grams, rare
+                yield self._grams[n].hits(hashes, self._table, self._shift), self._grams[n].owners
+
+    def rare(self, ids: NDArray[np.int64]) -> tuple[Hits, Mapping[int, Sequence[int]]]:
+        """Where the words of a batch hold rare triples of probes, and the probes of each triple."""
+        hashes = next((hashes for n, hashes in self._hashes(ids) if n == SHINGLE), np.empty(0, np.uint64))
+        return self._rare.hits(hashes, self._table, self._shift), self._rare.owners
+
+    def _hashes(self, ids: NDArray[np.int64]) -> Iterator[tuple[int, Codes]]:
+        """(n, hash of the n words from each place on), n from 2 to the longest n-gram."""
+        codes = self._codes[ids]
+        hashes = codes
+        for n in range(2, max(self._grams, default=1) + 1):
+            hashes = hashes[:-1] * _BASE + codes[n - 1 :]
+            if not len(hashes):
+                return
+            yield n, hashes
 
     def _hash(self, gram: Gram) -> int:
         value = 0

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from evalharness.contamination.text import length, words
 from evalharness.core.cases import Case
@@ -47,15 +47,21 @@ class Item:
     case: Case
 
 
+class Owner(NamedTuple):
+    """A case that a probe is a text of: its place in the list of cases, what it is there, and as it stands there."""
+
+    item: int
+    part: Part
+    text: str
+
+
 @dataclass(slots=True, kw_only=True)
 class Probe:
-    """One text of a case.
+    """A text that is looked for: once, however many cases have it.
 
     Attributes:
-        item: place of its case in the list of cases.
-        part: what it is of the case.
-        text: as the golden set has it.
         words: as it is compared.
+        owners: the cases that have it.
         partial: it is long enough to be looked for in parts.
         n: words of its n-grams.
         grams: its n-grams, without those of the set's template.
@@ -63,15 +69,18 @@ class Probe:
         only_template: there is nothing else in it, and nothing was left out.
     """
 
-    item: int
-    part: Part
-    text: str
     words: list[str]
+    owners: list[Owner]
     partial: bool
     n: int
     grams: frozenset[Gram] = field(default_factory=frozenset)
     shingles: frozenset[Gram] = field(default_factory=frozenset)
     only_template: bool = False
+
+    @property
+    def text(self) -> str:
+        """As the first of the cases has it."""
+        return self.owners[0].text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +89,7 @@ class Probes:
 
     Attributes:
         items: the cases.
-        probes: their texts.
+        probes: their texts, each once.
         targets: per case, its answers as words joined by spaces.
         questions: per case, its question likewise.
         template: word triples that stand in more than a tenth of the cases of one set, and in more than ten.
@@ -105,30 +114,35 @@ def make_probes(sets: Mapping[str, Sequence[Case]], options: Options) -> Probes:
         options: how long n-grams are.
     """
     items = [Item(golden_set=name, case=case) for name, cases in sets.items() for case in cases]
-    probes: list[Probe] = []
+    known: dict[tuple[str, ...], Probe] = {}
     targets: list[list[str]] = []
     questions: list[str] = []
     whole_only: list[int] = []
     too_short: list[int] = []
+
+    def look_for(place: int, part: Part, key: tuple[str, ...], text: str) -> Probe:
+        probe = known.setdefault(key, _probe(key, options))
+        probe.owners.append(Owner(place, part, text))
+        return probe
+
     for place, item in enumerate(items):
         found: dict[tuple[str, ...], str] = {}
         for text in _questions(item.case):
             found.setdefault(tuple(words(text)), text)
-        long = {key: text for key, text in found.items() if length(key) >= MIN_EXACT}
-        for key, text in long.items():
-            probes.append(_probe(place, "input", text, list(key), options))
-        if not long:
+        asked = [
+            look_for(place, "input", key, text) for key, text in found.items() if length(key) >= MIN_EXACT
+        ]
+        if not asked:
             too_short.append(place)
-        elif not any(probe.partial for probe in probes[-len(long) :]):
+        elif not any(probe.partial for probe in asked):
             whole_only.append(place)
-        answers = {" ".join(words(text)): text for text in map(_as_text, item.case.targets)}
-        answers.pop("", None)
-        targets.append(list(answers))
+        answers = {tuple(words(text)): text for text in map(_as_text, item.case.targets)}
+        targets.append([" ".join(key) for key in answers if key])
         questions.append(" ".join(next(iter(found), ())))
-        for joined, text in answers.items():
-            answer = joined.split(" ")
-            if length(answer) >= options.ngram and tuple(answer) not in found:
-                probes.append(_probe(place, "target", text, answer, options))
+        for key, text in answers.items():
+            if length(key) >= max(options.ngram, MIN_PARTIAL) and key not in found:
+                look_for(place, "target", key, text)
+    probes = list(known.values())
     template = _leave_template_out(probes, items)
     return Probes(
         items=items, probes=probes, targets=targets, questions=questions, template=template,
@@ -148,10 +162,9 @@ def _as_text(target: Any) -> str:
     return target if isinstance(target, str) else json.dumps(target, ensure_ascii=False)
 
 
-def _probe(place: int, part: Part, text: str, found: list[str], options: Options) -> Probe:
-    partial = length(found) >= MIN_PARTIAL
-    n = min(options.ngram, max(MIN_PARTIAL, len(found) // 2), len(found))
-    return Probe(item=place, part=part, text=text, words=found, partial=partial, n=n)
+def _probe(key: tuple[str, ...], options: Options) -> Probe:
+    n = min(options.ngram, max(MIN_PARTIAL, len(key) // 2), len(key))
+    return Probe(words=list(key), owners=[], partial=length(key) >= MIN_PARTIAL, n=n)
 
 
 def grams_of(found: Sequence[str], n: int) -> Iterable[Gram]:
@@ -170,9 +183,10 @@ def _leave_template_out(probes: Sequence[Probe], items: Sequence[Item]) -> froze
     for name, size in sizes.items():
         per_case: dict[int, set[Gram]] = {}
         for probe in probes:
-            if probe.partial and items[probe.item].golden_set == name:
-                per_case.setdefault(probe.item, set()).update(grams_of(probe.words, SHINGLE))
-        counts = Counter(gram for mine in per_case.values() for gram in mine)
+            mine = {owner.item for owner in probe.owners if items[owner.item].golden_set == name}
+            for item in mine if probe.partial else ():
+                per_case.setdefault(item, set()).update(grams_of(probe.words, SHINGLE))
+        counts = Counter(gram for grams_ in per_case.values() for gram in grams_)
         template.update(gram for gram, count in counts.items() if count > max(MIN_TEMPLATE, size / 10))
     for probe in probes:
         if probe.partial:

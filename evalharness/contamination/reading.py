@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from evalharness._lazy import require
-from evalharness.contamination.rows import PLAIN, Row, row_of
+from evalharness.contamination.rows import KNOWN_KEYS, PLAIN, Row, row_of
 from evalharness.errors import Problem, SpecError
 
-MAX_ROW: Final = 32 * 2**20
+MAX_ROW: Final = 16 * 2**20
 """Bytes of one row; a longer one is told and left out."""
 MAX_EXPANSION: Final = 200
 """A .gz that becomes so many times larger is no text that a person or a model wrote (looked at from 256 MiB on)."""
@@ -65,8 +65,9 @@ def find_files(patterns: Sequence[str], cwd: Path) -> list[Path]:
     found: dict[Path, Path] = {}
     problems: list[Problem] = []
     for pattern in patterns:
-        whole = str(cwd / pattern)
-        paths = [Path(whole)] if Path(whole).exists() else [Path(p) for p in glob.glob(whole, recursive=True)]
+        whole = cwd / pattern
+        named = [whole] if whole.exists() else glob.glob(pattern, root_dir=cwd, recursive=True)
+        paths = [cwd / path for path in named]
         files = [path for path in paths if path.is_file()]
         if not files:
             problems.append(_nothing(pattern, paths))
@@ -81,6 +82,8 @@ def find_files(patterns: Sequence[str], cwd: Path) -> list[Path]:
 
 
 def _nothing(pattern: str, paths: Sequence[Path]) -> Problem:
+    if paths and not paths[0].is_dir():
+        return Problem(f"{pattern!r} is no regular file", hint="write it to a file first")
     if paths:
         return Problem(f"{pattern!r} is a folder", hint=f"name its files: '{pattern.rstrip('/')}/*.jsonl'")
     return Problem(f"{pattern!r} matches no file", hint="nothing would be checked; mend the path or pattern")
@@ -135,6 +138,7 @@ class _Lines:
         self._size = max(1, path.stat().st_size)
         self._read = 0
         self.number = 0
+        self.why = ""
 
     def refuse_utf16(self) -> None:
         """Raise FileRefusedError where the file starts as UTF-16 does; the next line is the first one."""
@@ -172,9 +176,10 @@ class _Lines:
             raise FileRefusedError(message, self.number or None, "is it an archive bomb?")
 
     def texts(self) -> Iterator[str | None]:
-        """Each line as text; None for one that is too long or not UTF-8."""
+        """Each line as text; None for one that cannot be read, and `why` then says why not."""
         for raw in self:
             if raw is None:
+                self.why = f"is longer than {MAX_ROW / 2**20:g} MiB"
                 yield None
                 continue
             if self.number == 1:
@@ -182,17 +187,15 @@ class _Lines:
             try:
                 yield raw.decode("utf-8")
             except UnicodeDecodeError:
+                self.why = "is not valid UTF-8"
                 yield None
-
-
-_UNDECODED: Final = f"is not valid UTF-8, or longer than {MAX_ROW // 2**20} MiB"
 
 
 def _json_lines(lines: _Lines, shown: str, text_keys: Collection[str]) -> Iterator[Row | Unreadable]:
     for text in lines.texts():
         number = lines.number
         if text is None:
-            yield Unreadable(shown, number, _UNDECODED)
+            yield Unreadable(shown, number, lines.why)
         elif not text.isspace():
             try:
                 value = json.loads(text)
@@ -251,12 +254,12 @@ def _json_values(lines: _Lines, shown: str, text_keys: Collection[str]) -> Itera
 
 def _csv(lines: _Lines, shown: str, text_keys: Collection[str], *, tabs: bool) -> Iterator[Row | Unreadable]:
     """Rows under a first line that names the columns, which are read as keys."""
-    bad: list[int] = []
+    bad: list[Unreadable] = []
 
     def texts() -> Iterator[str]:
         for text in lines.texts():
             if text is None:
-                bad.append(lines.number)
+                bad.append(Unreadable(shown, lines.number, lines.why))
             yield text or "\n"
 
     source = texts()
@@ -276,8 +279,7 @@ def _csv(lines: _Lines, shown: str, text_keys: Collection[str], *, tabs: bool) -
             continue
         finally:
             csv.field_size_limit(before)
-        for number in bad:
-            yield Unreadable(shown, number, _UNDECODED)
+        yield from bad
         bad.clear()
         if cells is None:
             return
@@ -297,7 +299,7 @@ def _plain(lines: _Lines, shown: str) -> Iterator[Row | Unreadable]:
     size, carried = 0, 0
     for text in lines.texts():
         if text is None:
-            yield Unreadable(shown, lines.number, _UNDECODED)
+            yield Unreadable(shown, lines.number, lines.why)
         stripped = (text or "").strip()
         held.append((lines.number, stripped))
         size += len(stripped) + 1
@@ -349,7 +351,10 @@ def _parquet(path: Path, shown: str, text_keys: Collection[str]) -> Iterator[Row
                 raise FileRefusedError(f"has rows of {size // about.num_rows // 2**20} MiB")
             at_once = max(1, min(1024, int(_PARQUET_BYTES * about.num_rows / max(size, 1))))
             number = 0
-            for batch in file.iter_batches(batch_size=at_once):
+            names = file.schema_arrow.names
+            # Pictures and vectors stand beside texts: columns that hold none are not read.
+            known = [name for name in names if name in KNOWN_KEYS or name in text_keys]
+            for batch in file.iter_batches(batch_size=at_once, columns=known or None):
                 for value in batch.to_pylist():
                     number += 1
                     yield row_of(value, shown, number, text_keys)

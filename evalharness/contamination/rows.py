@@ -53,6 +53,7 @@ _ORDER: Final = {
         )
     )
 }  # fmt: skip
+KNOWN_KEYS: Final = frozenset((*_ORDER, "source"))
 _LISTS: Final = frozenset(("messages", "conversations", "contents", "tokens"))
 _INSIDE: Final = ("content", "value", "text", "parts")
 _MAX_SOURCE: Final = 200

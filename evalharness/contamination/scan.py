@@ -6,11 +6,14 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evalharness.contamination.index import Hit, Index
+from evalharness.contamination.index import Hits, Index
 from evalharness.contamination.probes import SHINGLE, Gram, Options, Probes, grams_of
 from evalharness.contamination.result import Detector
 from evalharness.contamination.rows import PLAIN, Row
@@ -18,6 +21,7 @@ from evalharness.contamination.text import MAX_EXCERPT, Offsets, excerpt, words
 
 _BATCH_WORDS: Final = 200_000
 _BATCH_ROWS: Final = 4_000
+_MIXED: Final = np.uint64(0xD1B54A32D192ED03)
 _SLACK: Final = 1e-9  # 7 of 10 is 0.7
 
 Confirm = Callable[[frozenset[Gram]], frozenset[int]]
@@ -36,7 +40,6 @@ class Held:
         lines: the fields' lines.
         words: of all fields, one after the other.
         starts: the place in `words` of each field's first word, and the number of words.
-        place: in the batch of the first word.
         fresh: so many last fields were not in the row before (all but in text files).
     """
 
@@ -46,7 +49,6 @@ class Held:
     words: list[str]
     starts: list[int]
     fresh: int
-    place: int = 0
     _offsets: dict[int, Offsets] = field(default_factory=dict)
 
     def field_at(self, place: int) -> int:
@@ -115,22 +117,21 @@ class Scanner:
         alike: Alike | None = None,
     ) -> None:
         self._probes = probes.probes
+        self._exact = {" ".join(probe.words): place for place, probe in enumerate(self._probes)}
         self._template = probes.template
         self._threshold = options.threshold
         self._report = report
         self._confirm = confirm
         self._alike = alike
         self._index = Index(self._probes, options.threshold)
-        self._exact: dict[str, list[int]] = defaultdict(list)
-        for place, probe in enumerate(self._probes):
-            self._exact[" ".join(probe.words)].append(place)
         self._sizes = {len(probe.words) for probe in self._probes}
-        self._held: list[Held] = []
-        self._ids: list[int] = []
+        self._clear()
 
     def add(self, held: Held) -> None:
         """Look at a row, now or with the next ones."""
-        held.place = len(self._ids)
+        place = len(self._ids)
+        self._places.extend(place + start for start in held.starts[:-1])
+        self._rows.extend((len(self._held), number) for number in range(len(held.texts)))
         self._ids.extend(self._index.ids(held.words))
         self._ids.append(0)
         self._held.append(held)
@@ -145,17 +146,22 @@ class Scanner:
         for row, held in enumerate(self._held):
             for probe, at in self._equal(held):
                 found[row][probe].add("exact", 1.0, at)
-        grams, rare = self._index.hits(np.array(self._ids, dtype=np.int64))
-        places = [held.place for held in self._held]
-        self._shares(grams, places, found)
-        self._near(rare, places, found)
+        ids = np.array(self._ids, dtype=np.int64)
+        self._shares(ids, found)
+        self._near(ids, found)
         if self._alike is not None:
             for row, probe, score, at in self._alike(self._held):
                 found[row][probe].add("embedding", score, at)
         for row in sorted(found):
             if found[row]:
                 self._report(self._held[row], found[row])
-        self._held, self._ids = [], []
+        self._clear()
+
+    def _clear(self) -> None:
+        self._held: list[Held] = []
+        self._ids: list[int] = []
+        self._places: list[int] = []  # where each field starts in the batch,
+        self._rows: list[tuple[int, int]] = []  # and which field of which row it is
 
     def _equal(self, held: Held) -> Iterator[tuple[int, int]]:
         """Probes that a field, two fields in a row, or the whole row is equal to, and where it starts."""
@@ -169,43 +175,56 @@ class Scanner:
                 spans.append((0, starts[-1]))
             for first, end in spans:
                 if end - first in sizes:
-                    for probe in self._exact.get(" ".join(held.words[first:end]), ()):
+                    probe = self._exact.get(" ".join(held.words[first:end]))
+                    if probe is not None:
                         yield probe, first
 
-    def _shares(self, hits: Sequence[Hit], places: list[int], found: dict[int, dict[int, Found]]) -> None:
+    def _shares(self, ids: NDArray[np.int64], found: dict[int, dict[int, Found]]) -> None:
         """The share of each probe's n-grams that a row has."""
-        shared: dict[tuple[int, int], set[int]] = defaultdict(set)
-        first: dict[tuple[int, int], int] = {}
-        for hit in hits:
-            row = bisect_right(places, hit.place) - 1
-            for probe in hit.probes:
-                shared[row, probe].add(hit.gram)
-                first[row, probe] = min(first.get((row, probe), hit.place), hit.place)
-        for (row, probe), grams in shared.items():
-            share = len(grams) / len(self._probes[probe].grams)
-            if share >= self._threshold - _SLACK:
-                found[row][probe].add("ngram", share, first[row, probe] - places[row])
+        for hits, owners in self._index.grams(ids):
+            for row, several in groupby(self._once(hits), key=itemgetter(0)):
+                shared: dict[int, set[int]] = defaultdict(set)
+                first: dict[int, int] = {}
+                for _, number, place, gram in several:
+                    for probe in owners[gram]:
+                        shared[probe].add(gram)
+                        first.setdefault(probe, self._held[row].starts[number] + place)
+                for probe, grams in shared.items():
+                    share = len(grams) / len(self._probes[probe].grams)
+                    if share >= self._threshold - _SLACK:
+                        found[row][probe].add("ngram", share, first[probe])
 
-    def _near(self, hits: Sequence[Hit], places: list[int], found: dict[int, dict[int, Found]]) -> None:
+    def _near(self, ids: NDArray[np.int64], found: dict[int, dict[int, Found]]) -> None:
         """Jaccard similarity of word triples with a field, two fields in a row, or the whole row."""
         looked: set[tuple[int, int, int, int]] = set()
-        for hit in hits:
-            row = bisect_right(places, hit.place) - 1
+        hits, owners = self._index.rare(ids)
+        for row, at, _, gram in self._once(hits):
             held = self._held[row]
             starts, count = held.starts, len(held.texts)
-            at = held.field_at(hit.place - held.place)
             spans = [(at, at + 1)]
             if count > 1 and held.row.format != PLAIN:
                 spans += [
                     (a, b) for a, b in ((at - 1, at + 1), (at, at + 2), (0, count)) if a >= 0 and b <= count
                 ]
             for first, end in spans:
-                for probe in hit.probes:
+                for probe in owners[gram]:
                     if (row, probe, first, end) not in looked:
                         looked.add((row, probe, first, end))
                         score = self._similarity(probe, held.words, starts[first], starts[end])
                         if score:
                             found[row][probe].add("near", score, starts[first])
+
+    def _once(self, hits: Hits) -> Iterator[tuple[int, int, int, int]]:
+        """(row, field, word of the field, n-gram): each n-gram of a field once, where it stands first."""
+        if not len(hits.places):
+            return
+        starts = np.array(self._places, dtype=np.int64)
+        fields = np.searchsorted(starts, hits.places, side="right") - 1
+        _, first = np.unique(hits.grams + fields.astype(np.uint64) * _MIXED, return_index=True)
+        first.sort()
+        columns = (fields[first], (hits.places - starts[fields])[first], hits.grams[first])
+        for field_, place, gram in zip(*(column.tolist() for column in columns), strict=True):
+            yield (*self._rows[field_], place, gram)
 
     def _similarity(self, place: int, found: list[str], first: int, end: int) -> float:
         """Jaccard similarity of a probe and the words from `first` to `end`, or 0 where below the threshold."""

@@ -120,10 +120,10 @@ def _repeated(old: Sequence[Case], added: Sequence[Case], options: Options) -> l
 
     def report(held: Held, found: dict[int, Found]) -> None:
         for place, shared in found.items():
-            probe = probes.probes[place]
-            if probe.part == "input":
-                pair = added[held.row.line].id, probes.items[probe.item].case.id
-                best[pair] = max(best.get(pair, 0.0), round(max(shared.scores.values()), 4))
+            for owner in probes.probes[place].owners:
+                if owner.part == "input":
+                    pair = added[held.row.line].id, probes.items[owner.item].case.id
+                    best[pair] = max(best.get(pair, 0.0), round(max(shared.scores.values()), 4))
 
     scanner = Scanner(probes, options, report)
     for place, case in enumerate(added):
