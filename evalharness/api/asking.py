@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,6 +13,7 @@ from evalharness.api.settings import DEFAULT_SEED, Settings
 from evalharness.core.suites import Suite
 from evalharness.engine.sides import SideSource, choose_suite, find_anchor, find_sides, meet_sides, spending
 from evalharness.errors import StoreError
+from evalharness.redaction import Redactor, secret_values
 from evalharness.report.folder import logs_of, read_report_manifest, write_report, write_report_manifest
 from evalharness.store.folder import is_run_folder
 from evalharness.store.judgments import NAME as JUDGMENTS
@@ -65,7 +66,15 @@ def ask(
             taken=Taken(number=looks["taken"], repeats=tuple(looks["repeats"])) if looks else None,
             judgments=judgments,
         )
-    return answer(question, spending(use.surroundings, chosen)), chosen
+    found = answer(question, spending(use.surroundings, chosen))
+    return replace(found, verdict=redactor(chosen, (left, right), use).all(found.verdict)), chosen
+
+
+def redactor(suite: Suite, sides: Sequence[SideSource], use: Settings) -> Redactor:
+    """What takes keys and personal data out of a verdict before anything is made of it."""
+    named = [side.model.api_key_env for side in sides if side.model is not None and side.model.api_key_env]
+    named += [judge.api_key_env for _, _, judge in suite.judged if judge.api_key_env]
+    return Redactor(suite.redact, secret_values(use.environ, named))
 
 
 def _of_seed(suite: Suite, seed: int) -> tuple[str, ...]:

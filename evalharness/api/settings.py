@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -38,6 +39,7 @@ class Settings:
         fresh: ask everything again, whatever is stored.
         progress: listens to runs.
         now: the clock, for manifests and rotation dates; no verdict depends on it.
+        environ: the environment, whose keys are taken out of reports.
     """
 
     cwd: Path = field(default_factory=Path.cwd)
@@ -47,6 +49,7 @@ class Settings:
     fresh: bool = False
     progress: Progress = field(default_factory=Silent)
     now: Callable[[], datetime] = _utc_now
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @cached_property
     def registry(self) -> Registry:

@@ -141,6 +141,17 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Redaction:
+    """What is taken out of everything that is shown or sent, beside keys, which always are.
+
+    `kinds` of personal data ("email", "phone", "card", "iban", "ssn"); `patterns`: RE2 expressions.
+    """
+
+    kinds: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatePolicy:
     """The rules of design §6. `primary` empty: every gated metric. `max_failures` is a share of the cases.
 
@@ -180,6 +191,7 @@ class Suite:
     path: str = ""
     sampling: Sampling | None = None
     budget: Budget | None = None
+    redact: Redaction = Redaction()
 
     @property
     def metrics(self) -> Iterator[tuple[str, EvalSpec, ScorerSpec]]:

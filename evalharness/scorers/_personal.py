@@ -57,6 +57,15 @@ def personal_data(text: str, kinds: Sequence[str], allow: Sequence[str] = ()) ->
     return dict(sorted(found.items()))
 
 
+def without_personal_data(text: str, kinds: Sequence[str], put: str = "[{kind}]") -> str:
+    """The text with what is found replaced by `put`."""
+    for kind, (pattern, fits) in _FINDERS.items():
+        if kind in kinds:
+            mark = put.format(kind=kind)
+            text = pattern.sub(lambda m, fits=fits, mark=mark: mark if fits(_bare(m[0])) else m[0], text)  # type: ignore[misc]
+    return text
+
+
 def _bare(value: str) -> str:
     """A value without what only groups it."""
     value = value.strip().upper()

@@ -16,6 +16,7 @@ from evalharness.spec.values import (
     Day,
     Line,
     MarginText,
+    Pattern,
     Reason,
     RuleItem,
     ScorerItem,
@@ -261,6 +262,15 @@ class BudgetFile(Spec):
     tokens: int | None = Field(default=None, ge=1, description="Tokens, in and out")
 
 
+class RedactFile(Spec):
+    """What is taken out of reports, summaries and comments, beside keys and tokens, which always are."""
+
+    emails: bool = False
+    phones: bool = False
+    cards: bool = Field(default=False, description="Card numbers, IBANs and US social security numbers")
+    patterns: list[Pattern] = Field(default=[], description="Regular expressions (RE2), such as ORD-[0-9]{6}")
+
+
 class SuiteFile(Spec):
     """What is run, and what may not get worse."""
 
@@ -273,6 +283,9 @@ class SuiteFile(Spec):
     )
     budget: BudgetFile | None = Field(
         default=None, description="What one command may spend; then it ends with exit 5 and keeps what it has"
+    )
+    redact: RedactFile = Field(
+        default=RedactFile(), description="What is taken out of everything that is shown, before it is cut"
     )
 
 

@@ -15,7 +15,7 @@ from evalharness.core.cases import Card, GoldenSet
 from evalharness.core.judges import Judge
 from evalharness.core.protocols import IdentifiedScorer, Scorer
 from evalharness.core.scores import Want
-from evalharness.core.suites import JUDGE_METRIC, Budget, EvalSpec, ScorerSpec, Suite
+from evalharness.core.suites import JUDGE_METRIC, Budget, EvalSpec, Redaction, ScorerSpec, Suite
 from evalharness.errors import ParameterError, PluginError, Problem, SpecError, UsageError
 from evalharness.plugins import Registry
 from evalharness.spec.advice import advice
@@ -26,7 +26,7 @@ from evalharness.spec.gates import JUDGED, GateChecker, Named, gate_warnings, po
 from evalharness.spec.golden_sets import CARD, CASES, load_golden_set
 from evalharness.spec.judges import JUDGE, load_judge, reads_contexts
 from evalharness.spec.lines import BadLine, parse_json
-from evalharness.spec.models import EvalFile, GateFile, SamplingFile, SuiteFile
+from evalharness.spec.models import EvalFile, GateFile, RedactFile, SamplingFile, SuiteFile
 from evalharness.spec.reader import (
     MAX_BYTES,
     Document,
@@ -82,6 +82,7 @@ def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
         evals=done,
         gate=policy(model.gate, loader.gate.sets, loader.gate.metrics),
         sampling=sampling_of(model.sampling),
+        redact=_redaction(model.redact),
         budget=Budget(**model.budget.model_dump()) if model.budget is not None else None,
         digest=digest([loader.identity(item) for item in done]),
         path=paths.show(path),
@@ -103,6 +104,15 @@ def suite_warnings(suite: Suite) -> tuple[str, ...]:
         if not item.card.held_out
     ]
     return (*warnings, *advice(suite), *gate_warnings(suite))
+
+
+def _redaction(file: RedactFile) -> Redaction:
+    kinds = [
+        *(["email"] if file.emails else []),
+        *(["phone"] if file.phones else []),
+        *(["card", "iban", "ssn"] if file.cards else []),
+    ]
+    return Redaction(kinds=tuple(kinds), patterns=tuple(file.patterns))
 
 
 def nothing_gated(suite: Suite) -> bool:

@@ -182,6 +182,24 @@ def _reason(value: str) -> str:
     return value
 
 
+def _pattern(value: str) -> str:
+    import re2  # type: ignore[import-untyped]
+
+    try:
+        compiled = re2.compile(value)
+    except re2.error as error:
+        raise wrong(
+            f"{value!r} is no RE2 expression: {error}", "RE2 has no look-around and no back references"
+        ) from None
+    if compiled.search("") is not None:
+        raise wrong(f"{value!r} also fits nothing at all", "write what has to stand there")
+    return value
+
+
+Pattern: TypeAlias = Annotated[str, AfterValidator(_pattern)]
+"""A regular expression that is matched in linear time and needs at least one character."""
+
+
 def _variable(value: str) -> str:
     if looks_like_key(value) or not _VARIABLE.fullmatch(value):
         raise wrong(

@@ -18,7 +18,7 @@ FLOORS = {
     "stats": 2, "store": 2, "plugins": 2, "templates": 2, "sandbox": 2, "embedding": 2,
     "spec": 3, "scorers": 3, "judging": 3, "providers": 3, "benchmarks": 3, "readers": 3, "stages": 3, "sampling": 3,
     "contamination": 3,
-    "engine": 4, "analysis": 4,
+    "engine": 4, "analysis": 4, "redaction": 4,
     "gate": 5, "report": 5,
     "api": 6, "testing": 6,
     "inspect_side": 7,  # an entry point, as the command line is one

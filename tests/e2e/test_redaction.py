@@ -1,0 +1,103 @@
+"""Canaries in every text that a report is made of: none may stand in anything that is shown or written for readers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evalharness.core.suites import Redaction
+from evalharness.redaction import Redactor, secret_values
+from tests.e2e.conftest import Project
+
+KEYS = {
+    "openai": "sk-proj-abcdefghij0123456789ABCDEFGH",
+    "github": "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+    "fine grained": "github_pat_11ABCDEFG0123456789_abcdefghijklmnop",
+    "aws": "AKIAIOSFODNN7EXAMPLE",
+    "google": "AIzaSyA0123456789abcdefghijklmnopqrstuv",
+    "slack": "xoxb-123456789012-abcdefghijkl",
+    "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+    "bearer": "Bearer abcdefghijklmnop0123456789",
+    "pem": "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\nabc=\n-----END RSA PRIVATE KEY-----",
+}
+BY_VALUE = "hunter2-correct-horse"
+ORDER = "ORD-123456"
+EMAIL = "jane.doe@example.com"
+PHONE = "+44 20 7946 0958"
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS.keys())
+def test_a_key_is_taken_out_by_its_form(key: str) -> None:
+    found = Redactor(Redaction()).text(f"before {key} after")
+    assert found == "before [key] after"
+
+
+def test_ordinary_texts_stay_as_they_are() -> None:
+    text = "ask-me-anything sk-8 AKIA bearer of news, 2026-11-21, a@b, 1-2-3, sha256:" + "ab12" * 16
+    assert Redactor(Redaction(kinds=("email", "phone", "card", "iban", "ssn"))).text(text) == text
+
+
+def test_values_of_the_environment_are_known_by_their_names() -> None:
+    environ = {"A_KEY": "longvalue-1", "MY_TOKEN": "short", "PATH": "/usr/bin:/bin", "PLAIN": "named-value"}
+    environ["DB_PASSWORD"] = "p4ssw0rd!"
+    assert secret_values(environ, ["PLAIN"]) == ("longvalue-1", "named-value", "p4ssw0rd!")
+
+
+def test_nothing_of_a_structure_is_copied_that_does_not_change() -> None:
+    value = {"a": ("x", [1, 2.5, None]), "b": "y"}
+    assert Redactor(Redaction()).all(value) is value
+
+
+def test_no_canary_reaches_an_artefact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_SECRET", BY_VALUE)
+    project = Project(tmp_path)
+    said = " ".join([*KEYS.values(), BY_VALUE, ORDER, EMAIL, PHONE])
+    tags = {"who": EMAIL}
+    cases = [
+        {
+            "id": f"q{i} {EMAIL}",
+            "input": f"question {i} {said}",
+            "target": f"a {said}",
+            "tags": tags,
+            "critical": i == 0,
+        }
+        for i in range(20)
+    ]
+    project.golden_set("questions", cases)
+    project.suite(gate="{max_drop: 2pp}")
+    project.write(
+        "suite.yaml",
+        (tmp_path / "suite.yaml").read_text()
+        + 'redact: {emails: true, phones: true, patterns: ["ORD-[0-9]{6}"]}\n',
+    )
+    project.candidate("base", [{"id": case["id"], "output": case["target"]} for case in cases])
+    rows = [{"id": case["id"], "output": f"wrong {said}"} for case in cases[:-1]]
+    project.candidate("cand", [*rows, {"id": cases[-1]["id"], "error": f"failed with {said}"}])
+    done = project.run("compare", "base.yaml", "cand.yaml", "--out", "out")
+    again = project.run("report", "out")
+    as_json = project.run("compare", "base.yaml", "cand.yaml", "--out", "out", "--json")
+    shown = [done.out, done.err, again.out, again.err, as_json.out, as_json.err]
+    shown += [path.read_text() for path in (tmp_path / "out").iterdir()]
+    assert (
+        len(shown) > 9 and any("[key]" in text for text in shown) and any("[email]" in text for text in shown)
+    )
+    for canary in [*KEYS.values(), BY_VALUE, ORDER, EMAIL, PHONE]:
+        for text in shown:
+            assert canary not in text
+            assert json.dumps(canary)[1:-1] not in text
+    for part in ("MIIEpAIBAAKCAQEA", "dozjgNryP4J3jVmNHl0w5N"):
+        assert not any(part in text for text in shown)
+
+
+def test_a_pattern_that_fits_everything_or_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.golden_set("questions", [{"id": "q", "input": "a", "target": "b"}])
+    project.suite()
+    text = (tmp_path / "suite.yaml").read_text()
+    project.write("suite.yaml", text + 'redact: {patterns: ["x*", "(?=a)b"]}\n')
+    err = project.run("validate", "suite.yaml", check=2).err
+    assert (
+        "suite.yaml:6: " in err and "'x*' also fits nothing at all" in err and "is no RE2 expression" in err
+    )
