@@ -9,9 +9,11 @@ looks together; the two-sided interval likewise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Final
 
 from evalharness.analysis.compare import MetricKey, compare_runs
 from evalharness.analysis.estimating import Levels
@@ -21,8 +23,12 @@ from evalharness.core.comparisons import Comparison, Looks, MetricComparison, St
 from evalharness.core.estimates import LEVEL, PairedEstimate
 from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
+from evalharness.core.scores import Kind
 from evalharness.core.suites import Suite
 from evalharness.stats.sequential import nominal_levels, sequential_p
+
+_RATIOS: Final = frozenset(("log_ratio", "quantile"))
+"""Kinds whose bound is one of the ratio of the two sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +186,8 @@ class LookSequence:
         looks = [_estimate(history[n - 1], metric.id, metric.slice) for n in course.numbers[:taken]]
         looks[-1] = estimate
         word = f"look {len(history)} of {len(self._schedule.looks)}"
-        bounds = [e.lower for e in looks if e is not None and e.no_pass_reason is None] or [estimate.lower]
+        told = [e for e in looks if e is not None and e.no_pass_reason is None] or [estimate]
+        bounds = [_lower_now(e, estimate, metric.kind) for e in told]
         return replace(
             metric,
             estimate=replace(
@@ -199,6 +206,18 @@ class LookSequence:
                 test=f"{estimate.test}, {word}",
             ),
         )
+
+
+def _lower_now(before: PairedEstimate, now: PairedEstimate, kind: Kind) -> float:
+    """The bound of an earlier look in the units of this one.
+
+    A difference is one at every look. A ratio is given as a difference from the baseline observed at its own look.
+    """
+    if before is now or kind not in _RATIOS:
+        return before.lower
+    if before.baseline == 0 or now.baseline == 0:
+        return -math.inf
+    return before.lower * (now.baseline / before.baseline)
 
 
 def _estimate(comparison: Comparison, metric_id: str, of: Slice | None) -> PairedEstimate | None:

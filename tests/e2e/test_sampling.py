@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
+from evalharness.analysis.looks import schedule
+from evalharness.api import DEFAULT_SEED, load_suite
 from tests.e2e.conftest import Project
 from tests.servers.fixture import ModelServerHandle
 
@@ -363,3 +367,31 @@ def test_extend_is_not_offered_where_answers_are_missing(
     done = project.run("compare", "base.yaml", folder, "--out", "other", "--seed", "7", check=4)
     out = " ".join(done.out.split())
     assert "complete it with: evalharness run" in out and "--extend" not in out
+
+
+def test_a_bound_of_an_earlier_look_is_carried_over_as_the_ratio_it_is(project: Project) -> None:
+    # The first look's cases are fast ones, so that in milliseconds its bound would excuse anything of the second's.
+    project.golden_set("questions", [{"id": f"q{i}", "input": f"question {i}"} for i in range(200)])
+    gate = "{metrics: {qa/latency_p50: {max_rise: 10%}}}"
+    project.suite(scorers="[latency_p50]", gate=gate)
+    text = (project.root / "suite.yaml").read_text()
+    project.write("suite.yaml", f"{text}sampling: {{initial: 60, max: 200, looks: 2}}\n")
+    with contextlib.chdir(project.root):
+        suite = load_suite("suite.yaml")
+    assert suite.sampling is not None
+    first = schedule(suite, suite.sampling, (1, 1), seed=DEFAULT_SEED).looks[0].cases["questions"]
+    rng = np.random.default_rng(3)
+    rows: dict[str, list[dict[str, Any]]] = {"base": [], "cand": []}
+    for i in range(200):
+        fast = f"q{i}" in first
+        typical, spread = (10.0, 0.01) if fast else (1000.0, 0.6)
+        for side, slower in (("base", 1.0), ("cand", 1.098 if fast else 1.05)):
+            time = slower * typical * float(np.exp(rng.normal(0, spread)))
+            rows[side].append({"id": f"q{i}", "output": "text", "latency_ms": time})
+    for side, outputs in rows.items():
+        project.candidate(side, outputs)
+    _, found = project.compare()
+    metric = found["metrics"][0]
+    assert metric["test"].endswith("look 2 of 2") and metric["baseline"] > 500
+    assert metric["bound"] >= 0.1 * metric["baseline"]
+    assert metric["status"] in ("suspect", "underpowered")
