@@ -67,7 +67,7 @@ class Streams:
 Tests: TypeAlias = TestCode | Streams
 
 
-def tests_of(case: Case) -> Tests:
+def read_tests(case: Case) -> Tests:
     """The tests in a case's target.
 
     Raises:

@@ -20,7 +20,7 @@ from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored, Unscored
 from evalharness.sandbox import Limits, SandboxFailedError, find_sandbox
 from evalharness.sandbox.docker import is_image
-from evalharness.scorers._code_cases import tests_of
+from evalharness.scorers._code_cases import read_tests
 from evalharness.scorers._code_extract import MOST_CHARACTERS, extract, is_code, parse
 from evalharness.scorers._code_run import Job, Outcome, run_job
 from evalharness.scorers.normalise import one_of
@@ -87,7 +87,7 @@ class _Tested:
     def problem(self, case: Case) -> str | None:
         """Why the case's tests cannot be run; None when they can."""
         try:
-            tests_of(case)
+            read_tests(case)
         except ValueError as error:
             return str(error)
         return None
@@ -117,7 +117,7 @@ class _Tested:
     def _job(self, case: Case, response: Response) -> Job | Outcome | str:
         """What is to be run; where nothing is, the outcome, or why there is none."""
         try:
-            tests = tests_of(case)
+            tests = read_tests(case)
         except ValueError as error:
             return str(error)
         code = extract(response.text)
