@@ -48,13 +48,15 @@ def command(
 ) -> int:
     """Compare CAND with BASE and exit with the verdict.
 
-    Each side is a candidate .yaml or the folder of a stored run. Answers that are already stored or cached are not
-    asked for again. Writes comparison.json, report.html, summary.md and junit.xml, and prints the table.
+    Each side is a candidate .yaml or the folder of a stored run; or both are result files of other tools (Inspect,
+    lm-eval, promptfoo and more). Answers that are already stored or cached are not asked for again. Writes
+    comparison.json, report.html, summary.md and junit.xml, and prints the table.
 
     \b
     evalharness compare base.yaml candidate.yaml
     evalharness compare .evalharness/runs/base-1a2b candidate.yaml --out gate
     evalharness compare base.yaml candidate.yaml --json | jq .verdict
+    evalharness compare logs/base.eval logs/candidate.eval
 
     \b
     0 pass · 1 regression · 2 usage or file error · 3 inconclusive · 4 invalid · 5 provider failure or spend cap
