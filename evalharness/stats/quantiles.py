@@ -156,6 +156,10 @@ def paired_quantile(
     else:
         positions = _resampled(left, right, q, units, alpha, draws, rng)
     low, high, middle = _changes(left, right, *positions)
+    if (
+        units == 1 and not single
+    ):  # drawn with replacement it never varies, and so would tell of no noise at all
+        low, high = np.full_like(low, -np.inf), np.full_like(high, np.inf)
     means = _mean_per_case(baseline), _mean_per_case(candidate)
     moved = np.where(means[0] == means[1], 0.0, means[1] - means[0])
     moved = np.where(np.isinf(moved), moved, without_rounding(moved, *means))

@@ -190,3 +190,15 @@ def test_the_same_seed_gives_the_same_estimate() -> None:
 def test_bad_input_says_what_is_wrong(base: Array, given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compared(every(base), every(np.array([[1.0], [2.0]])), **given)
+
+
+@pytest.mark.parametrize("cases, repeats, clusters", [(40, 1, ["only"] * 40), (1, 40, None)])
+def test_one_unit_tells_nothing_of_noise_and_so_nothing_is_significant(
+    cases: int, repeats: int, clusters: list[str] | None
+) -> None:
+    base = latencies(cases, repeats)
+    for cand in (3 * base, base / 3):
+        found = compared(every(base), every(cand), q=0.5, clusters=clusters)
+        assert found.p_drop == found.p_gain == 1.0
+        assert found.no_pass_reason is not None
+        assert (found.interval.low, found.interval.high) == (-math.inf, math.inf)
