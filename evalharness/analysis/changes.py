@@ -8,11 +8,10 @@ from typing import TypeAlias
 
 from evalharness.analysis.align import Paired
 from evalharness.analysis.judged import JudgeMetric
-from evalharness.core.attempts import Failure, Response
 from evalharness.core.cases import Case
 from evalharness.core.comparisons import CaseChange, CriticalFailure
 from evalharness.core.protocols import Scorer
-from evalharness.core.runs import Run
+from evalharness.core.runs import AttemptKey, Run
 from evalharness.core.scores import Scored
 from evalharness.core.suites import Suite
 
@@ -68,21 +67,25 @@ def case_changes(
                 if was is not now and moves.flipped is None:
                     moves.flipped = metric_id, sign, was
     order = {key: place for place, key in enumerate(keys)}
-    changes = [
-        CaseChange(
-            key=keys[key],
-            golden_set=key[0],
-            case=moves.case,
-            before=_shown(baseline, key, moves, after=False),
-            after=_shown(candidate, key, moves, after=True),
-            deltas=moves.deltas,
-            values_before=moves.before,
-            values_after=moves.after,
-            regressed=moves.regressed,
-            fixed=moves.fixed,
+    changes = []
+    for key, moves in sorted(found.items(), key=lambda entry: order[entry[0]]):
+        before_at = _shown(baseline, key, moves, after=False)
+        after_at = _shown(candidate, key, moves, after=True)
+        changes.append(
+            CaseChange(
+                key=keys[key],
+                golden_set=key[0],
+                case=moves.case,
+                before=baseline.attempts[key[0]][before_at].outcome,
+                after=candidate.attempts[key[0]][after_at].outcome,
+                deltas=moves.deltas,
+                values_before=moves.before,
+                values_after=moves.after,
+                regressed=moves.regressed,
+                fixed=moves.fixed,
+                whys=_whys(moves, (baseline, before_at), (candidate, after_at)),
+            )
         )
-        for key, moves in sorted(found.items(), key=lambda entry: order[entry[0]])
-    ]
     changes.sort(key=lambda change: (not change.regressed, not change.fixed))
     return tuple(changes)
 
@@ -98,17 +101,28 @@ class _Moves:
         self.flipped: tuple[str, float, bool] | None = None  # metric, its sign, whether it passed before
 
 
-def _shown(run: Run, key: tuple[str, str], moves: _Moves, *, after: bool) -> Response | Failure:
+def _whys(moves: _Moves, before: tuple[Run, AttemptKey], after: tuple[Run, AttemptKey]) -> dict[str, str]:
+    """By metric id, what its scorer says of the worse of the two answers that are shown."""
+    found: dict[str, str] = {}
+    for metric_id, delta in moves.deltas.items():
+        run, at = after if delta < 0 else before
+        score = run.scores[metric_id].get(at)
+        said = score.detail.get("why") if isinstance(score, Scored) else score.reason if score else None
+        if isinstance(said, str) and said:
+            found[metric_id] = said
+    return found
+
+
+def _shown(run: Run, key: tuple[str, str], moves: _Moves, *, after: bool) -> AttemptKey:
     """The answer a report shows for a case: the first that did what most of its repeats did, where the case flipped."""
-    attempts = run.attempts[key[0]]
     if moves.flipped is not None:
         metric_id, sign, passed = moves.flipped
         for repeat in range(run.repeats):
             score = run.scores[metric_id].get((key[1], repeat))
             good = isinstance(score, Scored) and sign * score.value >= sign * 0.5
             if good == (passed != after):
-                return attempts[key[1], repeat].outcome
-    return attempts[key[1], 0].outcome
+                return key[1], repeat
+    return key[1], 0
 
 
 def critical_failures(

@@ -75,6 +75,7 @@ class CaseChange:
 
     `key` is the case id, prefixed `<golden set>:` when two golden sets of the suite share the id.
     `regressed` / `fixed`: it passed and now fails / failed and now passes a gated binary metric.
+    `whys`: by metric id, what the scorer says of the worse of the two answers.
     """
 
     key: str
@@ -87,6 +88,7 @@ class CaseChange:
     values_after: Mapping[str, float | None]
     regressed: bool
     fixed: bool
+    whys: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,8 @@ class Scored:
     """A value for one response.
 
     `value` is finite, in the metric's own unit. `stats` are additive sufficient statistics of a corpus metric,
-    name → count, absent names being 0. `detail` is what a reader wants to know (extracted label, first schema error).
+    name → count, absent names being 0. `detail` is what a reader wants to know (extracted label, first schema error);
+    its `why`, a sentence, stands beside the answer in a report.
     """
 
     value: float

@@ -91,7 +91,8 @@ def estimate_side(
         SpecError: a prompt does not fit a case. StoreError: what is stored cannot be read.
     """
     repeats = side_repeats(source, around)
-    refuse_few_repeats(build_scorers(suite, around.registry), repeats, source.name)
+    named = (source.model.path if source.model is not None else "") or source.name
+    refuse_few_repeats(build_scorers(suite, around.registry), repeats, named)
     if source.model is None or source.fixed(around.registry):
         if source.folder is not None:
             refuse_other_sets(source.folder, read_manifest(source.folder), suite)

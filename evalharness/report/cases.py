@@ -22,6 +22,8 @@ _QUESTION: Final = 700
 _TARGETS: Final = 4
 _TARGET: Final = 240
 _RANKS: Final = 20
+_WHY: Final = 500
+_WHYS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,10 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseView:
-    """One changed case as shown. `anchor` is stable: it depends on the key alone. `failed_*` name a missing answer."""
+    """One changed case as shown. `anchor` is stable: it depends on the key alone. `failed_*` name a missing answer.
+
+    `whys` are (metrics, what their scorers say of the worse answer).
+    """
 
     key: str
     anchor: str
@@ -71,6 +76,7 @@ class CaseView:
     failed_before: str
     failed_after: str
     note: str
+    whys: tuple[tuple[str, str], ...]
     verdicts: tuple[CaseVerdict, ...]
 
 
@@ -207,8 +213,17 @@ def _case(
         failed_before=_failed(before),
         failed_after=_failed(after),
         note=_note(before, after, case, old, new),
+        whys=_whys(change),
         verdicts=case_verdicts(verdicts.get((change.golden_set, case.id), ())),
     )
+
+
+def _whys(change: CaseChange) -> tuple[tuple[str, str], ...]:
+    """What scorers say, each thing once."""
+    found: dict[str, list[str]] = {}
+    for metric, why in change.whys.items():
+        found.setdefault(one_line(why, _WHY), []).append(one_line(metric, 120))
+    return tuple((", ".join(metrics), why) for why, metrics in list(found.items())[:_WHYS])
 
 
 def _said(side: Response, case: Case) -> str:
