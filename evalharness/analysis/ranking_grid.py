@@ -149,7 +149,7 @@ def curve_of(
         seed: of every random draw.
     """
     sizes = sorted(cut, reverse=True)
-    labels = [f"{name} at {size}" for size in (dimension, *sizes)]
+    labels = [name, *(f"{name} at {size}" for size in sizes)]
     field = field_of(suite, metric, scorer, [whole, *(cut[size] for size in sizes)], labels, seed)
     tested = adjusted([field.tested(0, place) for place in range(1, len(labels))], suite.gate.alpha)
     return Curve(

@@ -27,6 +27,9 @@ from evalharness.api.contamination import refuse_to_replace as refuse_to_replace
 from evalharness.api.contamination import save_report as save_report
 from evalharness.api.contamination import version_diff_json as version_diff_json
 from evalharness.api.contamination import version_diff_text as version_diff_text
+from evalharness.api.doctor import diagnosis_json as diagnosis_json
+from evalharness.api.doctor import diagnosis_text as diagnosis_text
+from evalharness.api.doctor import doctor as doctor
 from evalharness.api.importing import import_results as import_results
 from evalharness.api.labelling import collect_labels as collect_labels
 from evalharness.api.labelling import sample_to_label as sample_to_label
@@ -34,6 +37,10 @@ from evalharness.api.planning import plan as plan
 from evalharness.api.planning import plan_json as plan_json
 from evalharness.api.planning import plan_table as plan_table
 from evalharness.api.preferences import export_preferences as export_preferences
+from evalharness.api.ranking import rank as rank
+from evalharness.api.ranking import rank_json as rank_json
+from evalharness.api.ranking import rank_table as rank_table
+from evalharness.api.ranking import rank_to as rank_to
 from evalharness.api.settings import DEFAULT_SEED as DEFAULT_SEED
 from evalharness.api.settings import Settings as Settings
 from evalharness.api.settings import version as version

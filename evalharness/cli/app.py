@@ -14,10 +14,12 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("run:command", "Answer and score a suite with one candidate, and store the run."),
     "compare": ("compare:command", "Compare a candidate with a baseline: table, reports, exit code."),
     "import": ("import_:command", "Make runs of other tools' result files."),
+    "rank": ("rank:command", "Rank several candidates: every pair tested, cost and size beside quality."),
     "score": ("score:command", "Score a stored run again, without a call."),
     "report": ("report:command", "Render the reports of an earlier comparison again."),
     "golden": ("golden:command", "Check and lock golden sets."),
     "judge": ("judge:command", "Draw answers to label, calibrate judges, read verdicts."),
+    "doctor": ("doctor:command", "Look for what would stop tonight's gate."),
     "schema": ("schema:command", "Print the JSON Schema of a file kind, for editors."),
     "plugins": ("plugins:command", "List every scorer and provider that is installed."),
 }
