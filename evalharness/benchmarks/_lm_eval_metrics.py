@@ -113,7 +113,7 @@ def readings(task: Any, example: Mapping[str, Any]) -> tuple[list[Reading], list
         for place, filtered in enumerate(filters):
             found.append(
                 Reading(
-                    id=metric if place == 0 else f"{metric},{filtered}",
+                    id=metric if place == 0 else f"{metric}.{filtered}",
                     metric=metric,
                     filter=filtered,
                     how=how,
