@@ -34,7 +34,7 @@ $(VENV)/ready: pyproject.toml requirements/test.txt
 	@touch $@
 
 test: $(VENV)/ready  ## install what the tests need and run them all
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(VENV)/ready  ## the tests without simulations and slow ones
 	$(BIN)/python -m pytest -m "not calibration and not slow"
