@@ -13,6 +13,8 @@ from evalharness._lazy import require
 
 Projection: TypeAlias = Literal["pca", "tsne"]
 MOST_POINTS: Final = 2_000
+OTHERS: Final = "other documents"
+"""The group of documents that no case names."""
 _PERPLEXITY: Final = 30
 _TSNE_SEED: Final = 42
 _FEWEST: Final = 4

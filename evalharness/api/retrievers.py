@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _QUERIES: Final = 600
 _RELEVANT: Final = 900
 _OTHERS: Final = 500
-"""Points of a picture at most, of each kind: 2,000 in all."""
+"""Points of a picture at most, of each kind: `MOST_POINTS` in all."""
 _ABOUT: Final = ("candidate", "plan", "unasked", "seed", "warnings", "facts", "environment", "plugins")
 
 
@@ -188,7 +188,7 @@ def _points(
     retriever: Retriever, cases: Sequence[Case], grid: tuple[str, str] | None, name: str, seed: int
 ) -> tuple[list[Any], list[str], list[bool]]:
     """Vectors, groups, and which are queries, of a seeded sample of what is kept."""
-    from evalharness.analysis.ranking_picture import sampled
+    from evalharness.analysis.ranking_picture import OTHERS, sampled
     from evalharness.stats.streams import stream
 
     corpus = retriever.corpus
@@ -217,7 +217,7 @@ def _points(
         vectors.append(vector)
         case_of = owner.get(place)
         if case_of is None:
-            groups.append("other documents")
+            groups.append(OTHERS)
         else:
             groups.append(case_of.tags.get(grid[1], "untagged") if grid is not None else "relevant documents")
         queries.append(False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -29,7 +30,8 @@ class ServerEmbedder:
     text at fault is alone. 408, 409, 429, 5xx and lost connections are tried again up to `max_retries` times with
     exponential backoff, `Retry-After` honoured (the SDK's own). `server_dimensions` is sent as `dimensions`. Prompts
     are put in front of the texts. `api_key_env` names the variable that holds the key; without it none is sent.
-    `on_tokens` is told the tokens of each call where the server says them, from any thread.
+    `on_tokens` is told the tokens of each call where the server says them, in the thread of the call: that of `embed`
+    where one batch is enough. May be used from several threads at once.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class ServerEmbedder:
         self._timeout_s = timeout_s
         self._max_retries = max_retries
         self._on_tokens = on_tokens
+        self._open: _Call | None = None
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -76,7 +79,6 @@ class ServerEmbedder:
         self, texts: Sequence[str], *, role: Role = "document", ids: Sequence[str] | None = None
     ) -> NDArray[np.float32]:
         import numpy as np
-        import openai
 
         prompt = self._prompts[role]
         unique = list(dict.fromkeys(texts))
@@ -84,30 +86,58 @@ class ServerEmbedder:
         batches = [[prompt + text for text in unique[i : i + size]] for i in range(0, len(unique), size)]
         if not batches:
             return np.zeros((0, 0), dtype=np.float32)
-        http = openai.DefaultHttpxClient(follow_redirects=False)  # a redirect would carry the key elsewhere
-        key = self._key()
-        with (
-            openai.OpenAI(
-                api_key=key or _NO_KEY,
-                base_url=self._url,
-                timeout=self._timeout_s,
-                max_retries=self._max_retries,
-                http_client=http,
-            ) as client,
-            ThreadPoolExecutor(self._concurrency) as pool,
-        ):
-            call = _Call(client, self._host, self._model, self._server_dimensions, key, self._on_tokens)
-            jobs = [pool.submit(call.batch, batch, i * size) for i, batch in enumerate(batches)]
+        with self._connected() as call:
             try:
-                rows = [row for job in jobs for row in job.result()]
+                rows = self._rows(call, batches)
             except RefusedTextError as error:
                 raise RefusedTextError(list(texts).index(unique[error.index]), str(error)) from None
-            finally:
-                pool.shutdown(cancel_futures=True)
         if len({len(row) for row in rows}) > 1:
             raise ProviderError(f"{self._host} gave vectors of several lengths")
         places = {text: place for place, text in enumerate(unique)}
         return np.stack(rows)[[places[text] for text in texts]]
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """Keep the connection between calls, of all threads: to make one takes longer than to embed a query.
+
+        Raises:
+            UsageError: the key is missing.
+        """
+        with self._connected() as call:
+            self._open = call
+            try:
+                yield
+            finally:
+                self._open = None
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[_Call]:
+        import openai
+
+        if self._open is not None:
+            yield self._open
+            return
+        http = openai.DefaultHttpxClient(follow_redirects=False)  # a redirect would carry the key elsewhere
+        key = self._key()
+        with openai.OpenAI(
+            api_key=key or _NO_KEY,
+            base_url=self._url,
+            timeout=self._timeout_s,
+            max_retries=self._max_retries,
+            http_client=http,
+        ) as client:
+            yield _Call(client, self._host, self._model, self._server_dimensions, key, self._on_tokens)
+
+    def _rows(self, call: _Call, batches: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
+        size = self._batch_size
+        if len(batches) == 1:
+            return call.batch(batches[0], 0)
+        with ThreadPoolExecutor(self._concurrency) as pool:
+            jobs = [pool.submit(call.batch, batch, i * size) for i, batch in enumerate(batches)]
+            try:
+                return [row for job in jobs for row in job.result()]
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _key(self) -> str | None:
         if self._api_key_env is None:

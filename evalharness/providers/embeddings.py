@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -13,7 +14,7 @@ from evalharness.core.attempts import Response, Usage
 from evalharness.core.candidates import Candidate
 from evalharness.core.cases import Case
 from evalharness.core.protocols import Request
-from evalharness.embedding import Embedder, RefusedTextError, build_source
+from evalharness.embedding import Embedder, RefusedTextError, ServerEmbedder, build_source
 from evalharness.errors import CallError, ProviderError
 from evalharness.providers._retrieval_corpus import Corpus
 from evalharness.providers._retrieval_index import Retrieval, Retriever
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WARM: Final = "warm up"
-
-
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """What one query is embedded with at a time, and the tokens its calls were said to take."""
-
-    source: Embedder
-    tokens: list[int] = field(default_factory=list)
 
 
 class Embeddings:
@@ -69,7 +62,10 @@ class Embeddings:
         self._fresh = False
         self._retriever: Retriever | None = None
         self._reranker: Reranker | None = None
-        self._slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        self._slots: queue.SimpleQueue[Embedder] = queue.SimpleQueue()
+        """Turns: as many as queries may be embedded at once, each with what embeds them."""
+        self._told = threading.local()
+        self._sessions = contextlib.ExitStack()
         self._asked: dict[str, NDArray[np.float32]] = {}
         self._threads = DaemonThreads("evalharness-embeddings")
 
@@ -115,6 +111,7 @@ class Embeddings:
 
             self._retriever.keep_queries(list(asked), np.stack(list(asked.values())))
         self._threads.close()
+        self._sessions.close()
         self._slots = queue.SimpleQueue()
         self._reranker = None
 
@@ -124,40 +121,44 @@ class Embeddings:
         retriever = Retriever(settings, corpus, self._folder, fresh=self._fresh)
         retriever.load()
         if settings.embedder.base_url is not None:
+            server = build_source(settings.embedder, on_tokens=self._count)
+            assert isinstance(server, ServerEmbedder)
+            self._sessions.enter_context(server.session())
             for _ in range(settings.calls):
-                tokens: list[int] = []
-                self._slots.put(_Slot(build_source(settings.embedder, on_tokens=tokens.append), tokens))
+                self._slots.put(server)
         else:
             if settings.embedder.vectors is None:  # or the first query would wait for the model
                 retriever.source.embed([_WARM], role="query")
-            self._slots.put(_Slot(retriever.source))
+            self._slots.put(retriever.source)
         if settings.reranker is not None:
             size = settings.embedder.batch_size
             self._reranker = Reranker(settings.reranker, device=settings.device, batch_size=size)
             self._reranker.order(_WARM, [_WARM])
         self._retriever = retriever
 
+    def _count(self, tokens: int) -> None:
+        self._told.counts.append(tokens)
+
     def _answer(self, case: Case) -> Response:
         retriever = self._retriever
         assert retriever is not None, "open() comes first"
         slots = self._slots
-        slot = slots.get()
+        source = slots.get()
+        counts = self._told.counts = []  # one text is one call, and a call tells its tokens in its own thread
         try:
-            slot.tokens.clear()
             began = time.perf_counter()
-            whole = self._embedded(slot.source, case)
+            whole = self._embedded(source, case)
             places = retriever.search(retriever.shaped(whole), self._settings.depth)[0]
             if self._reranker is not None:
                 places = self._reranked(self._reranker, case.question, places)
             took = (time.perf_counter() - began) * 1000
-            tokens = sum(slot.tokens) if slot.tokens else None
         finally:
-            slots.put(slot)
+            slots.put(source)
         self._asked[case.question] = whole[0]
         return Response(
             text="",
             ranking=tuple(retriever.corpus.ids[place] for place in places[: self._settings.top_k]),
-            usage=Usage(tokens, 0) if tokens is not None else None,
+            usage=Usage(sum(counts), 0) if counts else None,
             latency_ms=took,
         )
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from evalharness.analysis.ranking import RankedMetric
 from evalharness.analysis.ranking_grid import Curve
-from evalharness.analysis.ranking_picture import Picture
+from evalharness.analysis.ranking_picture import OTHERS, Picture
 from evalharness.report import numbers
 from evalharness.report.rank_view import interval
 
@@ -22,7 +22,7 @@ _MARGIN: Final = (64.0, 14.0, 20.0, 34.0)
 SIDE: Final = 480
 """The side of a picture of a space, in its own units."""
 COLOURS: Final = 8
-"""Groups that have a colour of their own; later ones share the last."""
+"""Colours there are. The last is grey, for documents that nothing is known of; groups beyond the others share one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def clouds(picture: Picture) -> tuple[Cloud, ...]:
         found.append(
             Cloud(
                 group=group,
-                colour=min(number, COLOURS - 1),
+                colour=COLOURS - 1 if group == OTHERS else min(number, COLOURS - 2),
                 documents="".join(documents),
                 queries="".join(queries),
                 n_documents=len(documents),
