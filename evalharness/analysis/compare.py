@@ -22,7 +22,7 @@ from evalharness.analysis.changes import (
 from evalharness.analysis.estimating import Levels, Sample, estimated
 from evalharness.analysis.load import timing_warnings
 from evalharness.analysis.looks import critical_cases, suite_at
-from evalharness.analysis.missing import dropped_problem, missing_problem
+from evalharness.analysis.missing import dropped_problem, empty_answers, missing_problem
 from evalharness.analysis.reach import floor_warnings, not_from_the_floor, power
 from evalharness.core.cases import Case, Slice
 from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison, Side
@@ -341,6 +341,9 @@ def _side_warnings(baseline: Run, candidate: Run) -> list[str]:
             warnings.append(
                 f"{role}: the endpoint answered as {len(models)} models ({', '.join(models[:5])})"
             )
+    emptier = empty_answers(baseline, candidate)
+    if emptier is not None:
+        warnings.append(emptier)
     pinned = candidate.manifest["candidate"].get("cacheable", True)
     if baseline.candidate_digest == candidate.candidate_digest and pinned:
         warnings.append("both sides are the same candidate: this comparison can only show noise")

@@ -14,6 +14,8 @@ from evalharness.core.scores import Unscored
 from evalharness.core.suites import EvalSpec
 
 _LONGEST_WHY: Final = 160
+_MORE_EMPTY: Final = 0.02
+"""A share of empty answers that grows by this much is said."""
 _FAILED: Final[Mapping[str, str]] = {"absent": "no recorded answer", "recorded": "recorded as failed"}
 
 
@@ -34,7 +36,7 @@ def missing_problem(
         cases: what was planned.
         missed: answers without a score on both sides.
         most: the share of a side's answers that may be missing, in [0, 1]. A side without any score is a problem
-            whatever the share.
+            whatever the share, and so is a baseline without any answer, also for metrics that score failures.
     """
     for role, missing, run in zip(("baseline", "candidate"), missed, runs, strict=True):
         planned = len(cases) * run.repeats
@@ -43,12 +45,22 @@ def missing_problem(
                 f"none of the {planned} {role} answers has a score ({_why(item, metric_id, run, cases)}), so there is "
                 "nothing to compare"
             )
+        if role == "baseline" and planned and not _answers(item, run, cases):
+            return f"none of the {planned} baseline answers is there, so there is nothing to compare with"
         if missing > most * planned + 1e-6:  # 29% of 100 is 28.999999999999996 in binary floats
             return (
                 f"{missing:,} of {planned:,} {role} answers failed or could not be scored "
                 f"({_why(item, metric_id, run, cases)}); at most {100 * most:.4g}% of them may (gate.max_failures)"
             )
     return None
+
+
+def _answers(item: EvalSpec, run: Run, cases: Sequence[Case]) -> bool:
+    """Whether a run has any answer to these cases. An endpoint that declines answers, too."""
+    attempts = run.attempts[item.golden_set.name]
+    made = (attempts.get((case.id, repeat)) for case in cases for repeat in range(run.repeats))
+    outcomes = (attempt.outcome for attempt in made if attempt is not None)
+    return any(not isinstance(outcome, Failure) or outcome.kind == "filtered" for outcome in outcomes)
 
 
 def dropped_problem(
@@ -60,6 +72,31 @@ def dropped_problem(
         f"{count} no candidate value ({_why(item, metric_id, candidate, cases)}) and this metric has no worst value to "
         "count; make it advisory or get every answer"
     )
+
+
+def empty_answers(baseline: Run, candidate: Run) -> str | None:
+    """That the candidate says nothing far more often than the baseline; None where it does not.
+
+    An empty answer holds no refusal and no personal data: metrics of what must not happen get better by it.
+    """
+    (left, of_left), (right, of_right) = _empty(baseline), _empty(candidate)
+    if not of_left or not of_right or right / of_right - left / of_left < _MORE_EMPTY:
+        return None
+    return (
+        f"{right:,} of {of_right:,} candidate answers are empty, and {left:,} of {of_left:,} of the baseline's: "
+        "metrics of what an answer must not hold cannot see that; the scorer `empty` does"
+    )
+
+
+def _empty(run: Run) -> tuple[int, int]:
+    """Answers that hold nothing, and all of them. Rankings and recorded scores are something."""
+    found = [
+        attempt.outcome
+        for group in run.attempts.values()
+        for attempt in group.values()
+        if isinstance(attempt.outcome, Response)
+    ]
+    return sum(not (r.text.strip() or r.ranking or r.scores) for r in found), len(found)
 
 
 def unreadable_labels(

@@ -230,3 +230,21 @@ def test_a_recorded_side_against_a_live_one_is_said(
     assert any(
         "candidate's calls were made at concurrency 4 and the baseline's are recorded" in w for w in warnings
     )
+
+
+def test_a_baseline_that_answered_nothing_is_none(project: Project) -> None:
+    failed = {"error": "HTTP 500", "output": None}
+    gate = "{metrics: {qa/error_rate: {max_rise: 2pp}}}"
+    for answer in ({"output": "text"}, failed):
+        recorded(project, "[error_rate]", gate, lambda i: failed, lambda i, row=answer: row)  # type: ignore[misc]
+        _, found = project.compare(check=4)
+        assert "none of the 400 baseline answers is there" in found["reasons"][0]
+
+
+def test_answers_that_hold_nothing_do_not_pass_unsaid(project: Project) -> None:
+    gate = "{metrics: {qa/pii: {max_rise: 2pp}}}"
+    recorded(project, "[pii]", gate, lambda i: {}, lambda i: {"output": " "})
+    _, found = project.compare(check=0)
+    assert any("400 of 400 candidate answers are empty" in warning for warning in found["warnings"])
+    recorded(project, "[pii]", gate, lambda i: {}, lambda i: {"output": ""} if i < 4 else {})
+    assert not any("are empty" in warning for warning in project.compare(check=0)[1]["warnings"])
