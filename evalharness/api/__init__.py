@@ -17,6 +17,22 @@ from typing import TYPE_CHECKING, Any
 from evalharness.api.agreement import rater_agreement as rater_agreement
 from evalharness.api.asking import ask, write_reports
 from evalharness.api.asking import asked_again as asked_again
+from evalharness.api.baseline_tables import baseline_diff_json as baseline_diff_json
+from evalharness.api.baseline_tables import baseline_diff_text as baseline_diff_text
+from evalharness.api.baseline_tables import baseline_text as baseline_text
+from evalharness.api.baseline_tables import baselines_json as baselines_json
+from evalharness.api.baseline_tables import baselines_text as baselines_text
+from evalharness.api.baseline_tables import blessing_json as blessing_json
+from evalharness.api.baseline_tables import blessing_text as blessing_text
+from evalharness.api.baseline_tables import expired_json as expired_json
+from evalharness.api.baseline_tables import expired_text as expired_text
+from evalharness.api.baselines import baseline_folder as baseline_folder
+from evalharness.api.baselines import baseline_history as baseline_history
+from evalharness.api.baselines import diff_baseline as diff_baseline
+from evalharness.api.baselines import expire_baselines as expire_baselines
+from evalharness.api.baselines import list_baselines as list_baselines
+from evalharness.api.baselines import show_baseline as show_baseline
+from evalharness.api.blessing import bless_baseline as bless_baseline
 from evalharness.api.calibration import calibrate_judge as calibrate_judge
 from evalharness.api.contamination import check_contamination as check_contamination
 from evalharness.api.contamination import contamination_json as contamination_json

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from evalharness._canon import digest
 from evalharness.api.settings import DEFAULT_SEED, Settings
+from evalharness.baselines.finding import blessed_from
 from evalharness.core.suites import Suite
-from evalharness.engine.sides import SideSource, choose_suite, find_anchor, find_sides, meet_sides, spending
+from evalharness.engine.sides import (
+    SideSource,
+    choose_suite,
+    find_anchor,
+    find_sides,
+    meet_sides,
+    spending,
+    up_to_date,
+)
 from evalharness.errors import StoreError
 from evalharness.redaction import Redactor, secret_values
 from evalharness.report.folder import logs_of, read_report_manifest, write_report, write_report_manifest
@@ -40,21 +49,29 @@ def ask(
     from evalharness.api.comparing import Question, Taken, answer
 
     if again is None and (left.brought or right.brought):
+        blessed = left.blessed, right.blessed
         left, right, chosen = meet_sides(left, right, suite, use.surroundings)
+        left, right = replace(left, blessed=blessed[0]), replace(right, blessed=blessed[1])
     else:
         stored = [left.folder, right.folder]
         chosen = choose_suite([left.suite_path, right.suite_path], suite, use.surroundings, stored=stored)
+        left, right = (up_to_date(side, chosen, use.surroundings) for side in (left, right))
     if again is not None and again["rules"] != _rules(chosen):
         raise StoreError(
             f"{chosen.path}: its gate or sampling are not those that this report was made under; run compare again"
         )
+    third = None
+    if anchor is not None:
+        third = find_anchor(anchor, (left, right), use.surroundings)
+        if third not in (left, right):
+            third = up_to_date(_blessing_of("anchor", third, again), chosen, use.surroundings)
     question = Question(
         suite=chosen,
         baseline=left,
         candidate=right,
-        anchor=find_anchor(anchor, (left, right), use.surroundings) if anchor is not None else None,
+        anchor=third,
         today=use.now().date(),
-        warnings=_of_seed(chosen, use.seed),
+        warnings=(*_of_seed(chosen, use.seed), *_of_blessings(left, right, third)),
         extend=extend,
     )
     if again is not None:
@@ -68,6 +85,21 @@ def ask(
         )
     found = answer(question, spending(use.surroundings, chosen))
     return replace(found, verdict=redactor(chosen, (left, right), use).all(found.verdict)), chosen
+
+
+def _of_blessings(*sides: SideSource | None) -> list[str]:
+    """What is to be said of sides that stand under a name, each thing once."""
+    told = [
+        text for side in sides if side is not None and side.blessed is not None for text in side.blessed.told
+    ]
+    return list(dict.fromkeys(told))
+
+
+def _blessing_of(role: str, side: SideSource, manifest: Mapping[str, Any] | None) -> SideSource:
+    """A side of an earlier comparison (`manifest` is of its report), with the blessing it had then."""
+    if manifest is None:
+        return side
+    return replace(side, blessed=blessed_from(manifest[role].get("blessed")))
 
 
 def redactor(suite: Suite, sides: Sequence[SideSource], use: Settings) -> Redactor:
@@ -112,6 +144,7 @@ def asked_again(folder: str | Path, use: Settings) -> tuple[Answer, Suite, Mappi
         runs.append(run_folder)
     same = replace(use, seed=manifest["seed"])
     left, right = find_sides(runs[0], runs[1], same.surroundings)
+    left, right = _blessing_of("baseline", left, manifest), _blessing_of("candidate", right, manifest)
     anchor = runs[2] if len(runs) > 2 else None
     found, suite = ask(
         left,

@@ -16,7 +16,7 @@ from evalharness.analysis.drift import check_anchor
 from evalharness.analysis.looks import Look, Schedule, critical_cases, schedule, suite_at
 from evalharness.analysis.sequential import LookSequence
 from evalharness.api.refereeing import Referee
-from evalharness.core.comparisons import Comparison, CriticalFailure
+from evalharness.core.comparisons import Comparison, CriticalFailure, Side
 from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
 from evalharness.core.suites import Sampling, Suite
@@ -263,8 +263,13 @@ class _Sides:
         anchor = compared.anchor
         baseline, candidate = self._found[:2]
         assert baseline is not None and candidate is not None
+        named = replace(
+            compared,
+            baseline=_with_blessing(compared.baseline, self._sources[0]),
+            candidate=_with_blessing(compared.candidate, self._sources[1]),
+        )
         return Answer(
-            verdict=verdict,
+            verdict=replace(verdict, comparison=named),
             runs=(baseline, candidate),
             baseline={**self._about[0], "run_id": compared.baseline.run_id},
             candidate={**self._about[1], "run_id": compared.candidate.run_id},
@@ -287,7 +292,18 @@ class _Sides:
         self._found[place] = run
         # read at once: the other side may be stored in the same folder
         self._about[place] = about_run(read_manifest(folder), self._around.paths.show(folder))
+        blessed = self._sources[place].blessed
+        if blessed is not None:
+            self._about[place] = {**self._about[place], "blessed": blessed.row()}
         return run
+
+
+def _with_blessing(side: Side, source: SideSource) -> Side:
+    """A side that says, beside the versions of what made it, under which name it stands and who blessed it."""
+    if source.blessed is None:
+        return side
+    versions = {"baseline": source.blessed.line, **side.facts.get("versions", {})}
+    return replace(side, facts={**side.facts, "versions": versions})
 
 
 class _Critical:

@@ -12,6 +12,8 @@ from importlib.metadata import version as _installed_version
 from pathlib import Path
 from typing import Final
 
+from evalharness.baselines.places import DEFAULT
+from evalharness.baselines.shelf import Shelf
 from evalharness.content import PathPolicy
 from evalharness.engine.collect import Collecting
 from evalharness.engine.progress import Progress, Silent
@@ -34,6 +36,7 @@ class Settings:
     Attributes:
         cwd: the working directory that relative paths start from.
         store: folder of runs and cache; None: `.evalharness` in `cwd`.
+        baselines: where blessed baselines are: a folder or a URL that fsspec knows; None: `baselines` in `cwd`.
         allow: folders that paths in files may reach beside `cwd`.
         seed: of every random draw.
         fresh: ask everything again, whatever is stored.
@@ -44,6 +47,7 @@ class Settings:
 
     cwd: Path = field(default_factory=Path.cwd)
     store: Path | None = None
+    baselines: str | None = None
     allow: tuple[Path, ...] = ()
     seed: int = DEFAULT_SEED
     fresh: bool = False
@@ -72,7 +76,11 @@ class Settings:
             version=version(),
             progress=self.progress,
         )
-        return Surroundings(paths=self.paths, registry=self.registry, how=how)
+        return Surroundings(paths=self.paths, registry=self.registry, how=how, shelf=self.shelf(how.store))
+
+    def shelf(self, store: Store) -> Shelf:
+        """Where blessed baselines are; `store` keeps what is fetched from there."""
+        return Shelf(self.baselines or DEFAULT, self.cwd, store.root / "baselines", store.prepare)
 
 
 def version() -> str:

@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "report": ("report:command", "Render the reports of an earlier comparison again."),
     "golden": ("golden:command", "Check and lock golden sets."),
     "judge": ("judge:command", "Draw answers to label, calibrate judges, read verdicts."),
+    "baseline": ("baseline:command", "Bless runs as baselines; show, compare and end what stands."),
     "doctor": ("doctor:command", "Look for what would stop tonight's gate."),
     "schema": ("schema:command", "Print the JSON Schema of a file kind, for editors."),
     "plugins": ("plugins:command", "List every scorer and provider that is installed."),

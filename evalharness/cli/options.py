@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 suite_option = click.option(
     "--suite", metavar="FILE", help="The suite, in place of the one that the candidate file or the run names."
+)
+baselines_option = click.option(
+    "--baselines",
+    metavar="ADDRESS",
+    help="Where blessed baselines are: a folder or a URL such as s3://bucket/path (default: the variable "
+    "EVALHARNESS_BASELINES, else baselines).",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
@@ -62,6 +69,7 @@ def settings(
     *,
     allow: tuple[Path, ...] = (),
     store: Path | None = None,
+    baselines: str | None = None,
     seed: int | None = None,
     fresh: bool = False,
     quiet: bool = True,
@@ -79,6 +87,7 @@ def settings(
         cwd=cwd,
         allow=allow,
         store=store,
+        baselines=baselines or os.environ.get("EVALHARNESS_BASELINES") or None,
         seed=DEFAULT_SEED if seed is None else seed,
         fresh=fresh,
         progress=make_progress(quiet=quiet),

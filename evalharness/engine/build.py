@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,14 +141,23 @@ def task_of(folder: Path, row: Mapping[str, Any], name: str) -> Task:
         ) from error
 
 
-def rescore_folder(folder: Path, suite: Suite, registry: Registry, kept: ScoreCache | None = None) -> Run:
+def rescore_folder(
+    folder: Path,
+    suite: Suite,
+    registry: Registry,
+    kept: ScoreCache | None = None,
+    *,
+    carried: Collection[str] = (),
+) -> Run:
     """The run of a folder, its stored answers scored with `suite`. Nothing is written but to `kept`.
+
+    `carried`: golden sets that changed and ask nothing that the run did not answer.
 
     Raises:
         StoreError: damaged folder. InvalidComparisonError: the answers belong to other golden sets.
     """
     manifest = read_manifest(folder)
-    refuse_other_sets(folder, manifest, suite)
+    refuse_other_sets(folder, manifest, suite, carried)
     if ATTEMPTS in changed_files(folder, manifest):
         raise refuse_edited(folder, ATTEMPTS)
     stored: dict[tuple[str, str, int], Attempt] = {}
@@ -182,14 +191,18 @@ def rescore_folder(folder: Path, suite: Suite, registry: Registry, kept: ScoreCa
     )
 
 
-def refuse_other_sets(folder: Path, manifest: Mapping[str, Any], suite: Suite) -> None:
-    """Refuse the run of a folder unless it answered the golden sets of a suite as they are now.
+def refuse_other_sets(
+    folder: Path, manifest: Mapping[str, Any], suite: Suite, carried: Collection[str] = ()
+) -> None:
+    """Refuse a run unless it answered the golden sets of a suite as they are now, but for those `carried`.
 
     Raises:
         InvalidComparisonError: it answered others; names them.
     """
     answered = manifest["golden_sets"]
-    changed = [g.name for g in suite.golden_sets if answered.get(g.name) != g.digest]
+    changed = [
+        g.name for g in suite.golden_sets if answered.get(g.name) != g.digest and g.name not in carried
+    ]
     if changed:
         raise InvalidComparisonError(
             f"{folder}: its answers are not to this version of golden set {', '.join(changed)}; "
@@ -221,6 +234,8 @@ def totals(attempts: Mapping[str, Mapping[AttemptKey, Attempt]], candidate: Cand
         found |= {"input_tokens": tokens_in, "output_tokens": tokens_out}
         if candidate.price is not None:
             found["cost_usd"] = round(cost_usd(candidate.price, tokens_in, tokens_out), 6)
+            if candidate.price.listed:
+                found["prices"] = f"list prices of {candidate.price.listed}"
     if latencies:
         import numpy as np
 

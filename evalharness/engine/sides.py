@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from evalharness._canon import digest
+from evalharness.baselines.asked import carried
+from evalharness.baselines.finding import Blessed, find_blessed
+from evalharness.baselines.shelf import Shelf
+from evalharness.baselines.stale import brought_up_to_date
 from evalharness.content import PathPolicy
 from evalharness.core.benchmarks import Results
 from evalharness.core.candidates import AGAIN, Candidate
@@ -34,13 +39,15 @@ class Surroundings:
     paths: PathPolicy
     registry: Registry
     how: Collecting
+    shelf: Shelf | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideSource:
     """One side of a comparison before it is run: a stored run (`folder`), a candidate to ask (`model`), or `results`.
 
-    `results` are what another tool collected, read from `file`; `meet_sides` makes a stored run of them.
+    `results` are what another tool collected, read from `file`; `meet_sides` makes a stored run of them. `blessed`: the
+    run stands under a name.
     """
 
     name: str
@@ -49,6 +56,7 @@ class SideSource:
     model: Candidate | None = None
     results: Results | None = None
     file: Path | None = None
+    blessed: Blessed | None = None
 
     @property
     def brought(self) -> bool:
@@ -173,6 +181,9 @@ def _with_folder(side: SideSource) -> SideSource:
 
 
 def _side(role: str, given: str | Path, surroundings: Surroundings, *, results: bool = False) -> SideSource:
+    blessed = _blessed(role, given, surroundings)
+    if blessed is not None:
+        return blessed
     try:
         path, part = split_part(str(given), surroundings.paths)
     except SpecError as error:
@@ -208,6 +219,36 @@ def _side(role: str, given: str | Path, surroundings: Surroundings, *, results: 
         return SideSource(name=found.name, suite_path=None, results=found, file=path)
     model = load_candidate(path, paths=surroundings.paths, registry=surroundings.registry)
     return SideSource(name=model.name, suite_path=model.suite_path, model=model)
+
+
+def _blessed(role: str, given: str | Path, surroundings: Surroundings) -> SideSource | None:
+    """The side that stands under a name; None where `given` is a path."""
+    shelf = surroundings.shelf
+    if shelf is None or not isinstance(given, str):
+        return None
+    now = datetime.fromisoformat(surroundings.how.now)
+    found = find_blessed(role, given, shelf, surroundings.paths, now)
+    if found is None:
+        return None
+    blessed, folder = found
+    suite = suite_of(folder, surroundings.paths)
+    # what was blessed elsewhere may name a suite that is not here: then the other side names it
+    here = suite if suite is not None and Path(suite).is_file() else None
+    return SideSource(
+        name=blessed.reference.partition("@")[0], suite_path=here, folder=folder, blessed=blessed
+    )
+
+
+def up_to_date(side: SideSource, suite: Suite, surroundings: Surroundings) -> SideSource:
+    """A side, with a word on what moved since it was blessed.
+
+    Raises:
+        InvalidComparisonError: it did not answer what the suite asks now; with the commands that mend it.
+    """
+    if side.blessed is None or side.folder is None or surroundings.shelf is None:
+        return side
+    around = (surroundings.shelf, surroundings.paths, surroundings.registry)
+    return replace(side, blessed=brought_up_to_date(side.blessed, side.folder, suite, *around))
 
 
 def meet_sides(
@@ -359,7 +400,10 @@ def _one_path(named: Sequence[str], surroundings: Surroundings) -> Path:
 def _as_scored_by(suite: Suite, folder: Path, surroundings: Surroundings) -> Run:
     """A stored run as this suite scores it: as stored where the suite is unchanged, else scored again in memory."""
     stored = load_run(folder)
-    same_sets = all(stored.golden_sets.get(g.name) == g.digest for g in suite.golden_sets)
-    if stored.suite_digest == suite.digest or not same_sets:
+    moved = {g.name for g in suite.golden_sets if stored.golden_sets.get(g.name) != g.digest}
+    answered = carried(folder, suite, stored.golden_sets) if moved else frozenset()
+    if stored.suite_digest == suite.digest or moved - answered:
         return stored
-    return rescore_folder(folder, suite, surroundings.registry, surroundings.how.store.scores)
+    return rescore_folder(
+        folder, suite, surroundings.registry, surroundings.how.store.scores, carried=answered
+    )

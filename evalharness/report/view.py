@@ -379,4 +379,4 @@ def _fact(key: str, fact: Any) -> str:
 def _versions(versions: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(versions, Mapping):
         return ()
-    return tuple((one_line(str(k), 60), one_line(str(v), 60)) for k, v in sorted(versions.items()))
+    return tuple((one_line(str(k), 60), one_line(str(v), 300)) for k, v in sorted(versions.items()))

@@ -17,7 +17,7 @@ FLOORS = {
     "core": 1, "content": 1,  # content knows files and errors only; embedding and what is above read it
     "stats": 2, "store": 2, "plugins": 2, "templates": 2, "sandbox": 2, "embedding": 2,
     "spec": 3, "scorers": 3, "judging": 3, "providers": 3, "benchmarks": 3, "readers": 3, "stages": 3, "sampling": 3,
-    "contamination": 3,
+    "contamination": 3, "baselines": 3,
     "engine": 4, "analysis": 4, "redaction": 4,
     "gate": 5, "report": 5,
     "api": 6, "testing": 6,

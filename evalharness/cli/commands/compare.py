@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from evalharness.cli.options import emit, guarded_stdout, json_option, running, say, settings, suite_option
+from evalharness.cli.options import (
+    baselines_option,
+    emit,
+    guarded_stdout,
+    json_option,
+    running,
+    say,
+    settings,
+    suite_option,
+)
 
 
 @click.command("compare")
@@ -30,6 +39,7 @@ from evalharness.cli.options import emit, guarded_stdout, json_option, running, 
     is_flag=True,
     help="Go on after an inconclusive comparison, as far as the suite's `sampling` allows: reserve cases, repeats.",
 )
+@baselines_option
 @json_option
 @running
 def command(
@@ -39,6 +49,7 @@ def command(
     out: Path | None,
     anchor: str | None,
     extend: bool,
+    baselines: str | None,
     as_json: bool,
     allow: tuple[Path, ...],
     store: Path | None,
@@ -63,7 +74,7 @@ def command(
     """
     from evalharness import api
 
-    use = settings(allow=allow, store=store, seed=seed, fresh=fresh, quiet=quiet)
+    use = settings(allow=allow, store=store, baselines=baselines, seed=seed, fresh=fresh, quiet=quiet)
     with guarded_stdout():
         verdict, written = api.compare_to(
             out, baseline, candidate, suite=suite, anchor=anchor, extend=extend, settings=use
