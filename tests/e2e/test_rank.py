@@ -302,6 +302,21 @@ def test_any_metric_ranks(project: Project) -> None:
     assert "no candidate has `provider: embeddings`" in done.err
 
 
+def test_every_field_of_ranking_json_is_documented(project: Project) -> None:
+    vectors_project(project)
+    found = ranking(
+        project, "good.yaml", "bad.yaml", "--truncate", "8", "--grid", "query_language,document_language"
+    )
+
+    def names(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            return set(value).union(*map(names, value.values()))
+        return set().union(*map(names, value)) if isinstance(value, list) else set()
+
+    page = (Path(__file__).parents[2] / "docs/ranking.md").read_text(encoding="utf-8")
+    assert names(found) <= set(re.findall(r"`([a-z_0-9]+)`", page.split("## ranking.json")[1]))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
