@@ -15,6 +15,7 @@ from evalharness.analysis.confirm import CONFIRM_REPEATS, confirm, critical_subs
 from evalharness.analysis.drift import check_anchor
 from evalharness.analysis.looks import Look, Schedule, critical_cases, schedule, suite_at
 from evalharness.analysis.sequential import LookSequence
+from evalharness.analysis.upgrades import upgrade_warning
 from evalharness.api.refereeing import Referee
 from evalharness.core.comparisons import Comparison, CriticalFailure, Side
 from evalharness.core.protocols import Scorer
@@ -232,6 +233,12 @@ class _Sides:
         assert baseline is not None and candidate is not None
         if comparison.problems:
             return comparison
+        blessed = self._sources[0].blessed
+        upgrade = upgrade_warning(
+            baseline, candidate, blessed=blessed.reference if blessed is not None else None
+        )
+        if upgrade is not None:
+            comparison = replace(comparison, warnings=(*comparison.warnings, upgrade))
         suite = self._question.suite
         judged = Judged(
             suite=suite,
