@@ -40,10 +40,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """US dollars for a million tokens, as the user states them. The tool carries no price table."""
+    """US dollars for a million tokens. `listed`: the month of the list price it is, "" where the user states it."""
 
     input_per_million: float
     output_per_million: float
+    listed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,7 +78,8 @@ class SideCost:
         answers_from: "calls", "recording" or "stored run"; the last two cost nothing.
         stages: one, or first look, routine and (where there is more to ask) extended.
         input_basis, output_basis: where the tokens come from; tokens_from says it in words.
-        priced: whether the candidate file states a price.
+        priced: whether a price is known.
+        listed: the month of the list price it is, "" where the file states it.
         confirming: most calls more that confirm critical cases which fail once.
         eval: the eval that a judge is of, None for a side.
         upper: whether a judge's numbers are upper bounds, since answers to be judged are not there yet.
@@ -93,6 +94,7 @@ class SideCost:
     output_basis: TokenBasis = "unknown"
     tokens_from: str = ""
     priced: bool = False
+    listed: str = ""
     confirming: int = 0
     eval: str | None = None
     upper: bool = False

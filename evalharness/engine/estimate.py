@@ -156,6 +156,7 @@ class _Asking:
             output_basis=self._output_basis(),
             tokens_from=self._tokens_from(),
             priced=self._model.price is not None,
+            listed=self._model.price.listed if self._model.price is not None else "",
             confirming=critical * (answers - there) if own == 1 and role == "candidate" else 0,
         )
 

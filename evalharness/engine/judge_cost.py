@@ -149,6 +149,7 @@ class _Asking:
             output_basis="unknown" if most is None else "limit",
             tokens_from=f"input: a rough estimate, a quarter of the prompts' characters; output: {out}",
             priced=judge.price is not None,
+            listed=judge.price.listed if judge.price is not None else "",
             upper=not recorded and any(work.unknown for work in works),
         )
 

@@ -72,6 +72,7 @@ def _side(side: SideCost) -> dict[str, Any]:
         "output_basis": side.output_basis,
         "tokens_from": side.tokens_from,
         "priced": side.priced,
+        "listed": side.listed,
         "confirming": side.confirming,
     }
 

@@ -127,6 +127,8 @@ def _about(side: SideCost) -> Iterator[str]:
         yield f"{label} tokens: {one_line(side.tokens_from)}"
         if not side.priced:
             yield f"{label} price: unknown; state `price` in its file"
+        elif side.listed:
+            yield f"{label} price: the list price of {one_line(side.listed)}; state your own as `price` in its file"
     if side.confirming:
         yield f"{label}: at most {side.confirming:,} calls more confirm critical cases that fail once"
 

@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from evalharness._canon import digest
 from evalharness.content import PathPolicy, content_digest
-from evalharness.core.candidates import Candidate, Limits, Price, Prompt
+from evalharness.core.candidates import Candidate, Limits, Prompt
 from evalharness.errors import Problem, SpecError
 from evalharness.plugins import Registry
 from evalharness.spec.checking import check, part
 from evalharness.spec.lines import BadLine, parse_json
 from evalharness.spec.models import CandidateFile, PromptFile, ProviderFields
+from evalharness.spec.prices import price_of
 from evalharness.spec.prompts import VARIABLES, template_problems
 from evalharness.spec.reader import Document, Loc, did_you_mean, read_text, read_yaml
 
@@ -110,7 +111,7 @@ def load_candidate(path: Path, *, paths: PathPolicy, registry: Registry) -> Cand
         api_key_env=model.api_key_env,
         repeats=model.repeats,
         limits=Limits(**model.limits.model_dump()),
-        price=Price(**model.price.model_dump()) if model.price is not None else None,
+        price=price_of(model),
         suite_path=str(suite) if suite is not None else None,
         path=paths.show(path),
         schema=schema,
@@ -159,11 +160,11 @@ def check_provider(
 
 def check_price(document: Document, model: ProviderFields) -> None:
     """Record a spend cap without a price to count by."""
-    if model.limits.max_cost_usd is not None and model.price is None:
+    if model.limits.max_cost_usd is not None and price_of(model) is None:
         document.add(
             ("limits", "max_cost_usd"),
             "limits.max_cost_usd needs `price`",
-            "no price table is built in: state yours",
+            "there is no list price of this model here: state yours",
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from evalharness._canon import digest
 from evalharness.content import PathPolicy
-from evalharness.core.candidates import Limits, Price
+from evalharness.core.candidates import Limits
 from evalharness.core.judges import Calibration, Criterion, Example, Judge, Label, Mode
 from evalharness.errors import Problem, SpecError
 from evalharness.plugins import Registry
@@ -27,6 +27,7 @@ from evalharness.spec.candidates import (
 from evalharness.spec.checking import check
 from evalharness.spec.judge_lines import TEXTS, read_examples, read_labels
 from evalharness.spec.models import JudgeFile
+from evalharness.spec.prices import price_of
 from evalharness.spec.prompts import template_problems
 from evalharness.spec.reader import Document, Loc, read_yaml
 from evalharness.templates import environment
@@ -220,7 +221,7 @@ class _One(_Files):
             options=options,
             api_key_env=model.api_key_env,
             limits=Limits(**model.limits.model_dump()),
-            price=Price(**model.price.model_dump()) if model.price is not None else None,
+            price=price_of(model),
             orders=orders,
             examples=examples,
             verdicts=str(verdicts) if verdicts is not None else None,

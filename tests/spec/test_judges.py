@@ -120,7 +120,7 @@ def test_limits_and_price_are_those_of_candidates(project: Project, failing: Fai
     assert found.price is not None
     judge(project, JUDGE + limits, PROMPT)
     assert said(project, failing) == [
-        "j/judge.yaml:7: limits.max_cost_usd needs `price`; no price table is built in: state yours"
+        "j/judge.yaml:7: limits.max_cost_usd needs `price`; there is no list price of this model here: state yours"
     ]
 
 
