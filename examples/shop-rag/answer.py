@@ -22,8 +22,10 @@ from rank import Index, indexes, lines, words  # noqa: E402  (a neighbouring fol
 GOLDEN_SETS = HERE.parents[1] / "golden_sets"
 SILENT = "not in the passages"
 SMALL = frozenset(
-    "a an the is are was were be of in on at to for from by with and or as it its how what which who when where does "
-    "do did can must may many much long".split()
+    words(
+        "a an the is are was were be of in on at to for from by with and or as it its how what which who when where "
+        "does do did can must may many much long"
+    )
 )
 
 
