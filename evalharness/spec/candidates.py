@@ -220,6 +220,11 @@ def _retrieval(
             continue
         for group, value in ((options, str(found)), (contents, _content(document, loc, found))):
             (group["vectors"] if len(loc) > 1 else group)[str(loc[-1])] = value
+    _check_retrieval(document, model)
+
+
+def _check_retrieval(document: Document, model: CandidateFile) -> None:
+    """Record keys of a retriever that do not go together."""
     if (model.model is None) == (model.vectors is None):
         message = "names a model and vectors, too" if model.vectors is not None else "names no model"
         hint = "give `model` (a folder, a hub id, or with base_url a server's), or `vectors`, and not both"
