@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "judge": ("judge:command", "Draw answers to label, calibrate judges, read verdicts."),
     "baseline": ("baseline:command", "Bless runs as baselines; show, compare and end what stands."),
     "doctor": ("doctor:command", "Look for what would stop tonight's gate."),
+    "ci": ("ci:command", "The gate inside of a job on GitHub: comment, summary, annotations."),
     "schema": ("schema:command", "Print the JSON Schema of a file kind, for editors."),
     "plugins": ("plugins:command", "List every scorer and provider that is installed."),
 }

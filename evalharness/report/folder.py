@@ -20,6 +20,8 @@ FILES: Final = ("comparison.json", "report.html", "summary.md", "junit.xml")
 """What a report folder holds."""
 MANIFEST: Final = "manifest.json"
 """Beside them: where the two runs lie, for `report`, and what they cost, when and where they were made."""
+CI: Final = "ci.json"
+"""Beside them, where `evalharness ci gate` compared: what the later steps of a CI job tell."""
 
 _RUN_FACTS: Final = ("name", "run_id", "models_returned", "facts", "environment", "plugins")
 
@@ -97,7 +99,7 @@ def clear_report(directory: Path) -> None:
             raise UsageError(
                 f"{directory}: its {MANIFEST} is not of a comparison; choose another folder with --out"
             )
-        for name in (*FILES, JUDGMENTS, MANIFEST):
+        for name in (*FILES, JUDGMENTS, CI, MANIFEST):
             (directory / name).unlink(missing_ok=True)
     except OSError as error:
         raise explain(error, directory, "remove the reports of an earlier comparison") from error

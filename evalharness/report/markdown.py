@@ -12,7 +12,7 @@ from evalharness.report.diff import Part
 from evalharness.report.evidence import EARLY_MARK, EARLY_MEANS, FLAKY_SHOWN, AnchorView, FlakyView
 from evalharness.report.judges import JudgeView
 from evalharness.report.text import one_line
-from evalharness.report.view import EVEN_MARK, EVEN_MEANS, MetricRow, View, build_view
+from evalharness.report.view import EVEN_MARK, EVEN_MEANS, MetricRow, SideView, View, build_view
 
 LIMIT: Final = 65_000
 """Characters; GitHub refuses comments over 65,536."""
@@ -21,6 +21,8 @@ _METRIC_ROWS: Final = 100
 _CASE_ROWS: Final = 100
 _JUDGES: Final = 8
 _PREVIEW: Final = 160
+_OPEN_CASES: Final = 10
+"""Regressed cases that stand open; a fold holds the others, so that what comes after them is seen."""
 
 _BREAK: Final = "\u200b"  # zero-width: ends what GitHub would read as a mention, an issue or a link
 _MARKS = re.compile(r"([\\`*_{}\[\]#!|~$^]|^[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)])")
@@ -170,12 +172,21 @@ def _cases(cases: CasesView, left: int) -> list[str]:
     if not total:
         return []
     title = f"**What broke** ({total:,})"
-    budget = left - len(title) - 200
+    budget = left - len(title) - 300
     kept = _fitting(rows[:_CASE_ROWS], budget)
-    lines = [title, "", *kept, ""]
+    lines = [title, "", *kept[:_OPEN_CASES], "", *_folded(kept[_OPEN_CASES:])]
     if len(kept) < total:
         lines += [f"{total - len(kept):,} more in report.html and comparison.json.", ""]
     return lines
+
+
+def _folded(rows: list[str]) -> list[str]:
+    # GitHub reads Markdown inside of an HTML block only after an empty line.
+    return (
+        ["<details>", f"<summary>{len(rows):,} more</summary>", "", *rows, "", "</details>", ""]
+        if rows
+        else []
+    )
 
 
 def _critical(failure: CriticalView) -> str:
@@ -291,7 +302,19 @@ def _coverage(view: View) -> list[str]:
     for side in view.sides:
         reasons = "".join(f", {code(reason)}: {n}" for reason, n in side.reasons[:6])
         lines.append(f"- {side.role}: {side.coverage}{reasons}")
+    lines += [f"- {side.role} asked: {spent}" for side in view.sides if (spent := _spent(side))]
     return [*lines, "", prose(view.changes_line), ""]
+
+
+_SPENT: Final = ("Calls made", "Answers from the cache", "Input tokens", "Output tokens", "Cost")
+
+
+def _spent(side: SideView) -> str:
+    """What asking a side took. A run whose answers were there before says nothing."""
+    facts = dict(side.facts)
+    if facts.get("Calls made", "0") == "0":
+        return ""
+    return ", ".join(f"{label.lower()} {prose(facts[label])}" for label in _SPENT if label in facts)
 
 
 def _warnings(view: View) -> list[str]:
@@ -304,9 +327,18 @@ def _warnings(view: View) -> list[str]:
 
 
 def _steps(view: View) -> list[str]:
-    if not view.steps:
+    rows = [*(f"- {_item(step)}" for step in view.steps[:20]), *_waiver(view)]
+    return ["**Next**", "", *rows, ""] if rows else []
+
+
+def _waiver(view: View) -> list[str]:
+    """How a drop that is known and wanted is accepted: in the suite, in the same change, with a reason and a day."""
+    worse = [row for row in view.metrics if row.gated and row.primary and not row.slice]
+    worse = [row for row in worse if row.status in ("regression", "suspect")]
+    if not worse:
         return []
-    return ["**Next**", "", *(f"- {_item(step)}" for step in view.steps[:20]), ""]
+    told = f"{{metric: {worse[0].id}, max_drop: …, reason: …, expires: YYYY-MM-DD}}"
+    return [f"- To accept a drop that is known and wanted, add a waiver under `gate.waivers`: {code(told)}"]
 
 
 def _about(view: View) -> list[str]:

@@ -19,7 +19,7 @@ FLOORS = {
     "spec": 3, "scorers": 3, "judging": 3, "providers": 3, "benchmarks": 3, "readers": 3, "stages": 3, "sampling": 3,
     "contamination": 3, "baselines": 3,
     "engine": 4, "analysis": 4, "redaction": 4,
-    "gate": 5, "report": 5,
+    "gate": 5, "report": 5, "github": 5,
     "api": 6, "testing": 6,
     "inspect_side": 7,  # an entry point, as the command line is one
     "cli": 7,

@@ -61,9 +61,10 @@ def test_a_table_cell_stays_one_cell(text: str) -> None:
 def test_hostile_verdicts_have_the_same_lines_as_tame_ones() -> None:
     text = render_markdown(build.nasty_verdict())
     outside = without_code(text)
-    assert not re.search(r"(?<!\\)<(?!/?sub>)", outside)
+    assert not re.search(r"(?<!\\)<(?!/?(sub|details|summary)>)", outside)
     assert not re.search(r"@\w|https?://|www\.|(?<![\\\d])\]", outside)
     # Nothing foreign opens a block: a heading, quote, rule, fence, numbered list or indented code.
+    assert text.count("<details>") == text.count("</details>") == text.count("<summary>") <= 1
     assert not re.search(
         r"^(?:#(?!## ❌)|>|=|_|```|~~~|\d+[.)]|[ \t]|-(?! )"
         r"|\*(?!\*(What broke|Coverage|Warnings|Next|Waivers|Since the anchor|Flakiness|Flaky cases|Judges)\*))",
