@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from typing import Any
 
 import pytest
@@ -204,3 +208,33 @@ def test_answers_the_baseline_lacks_leave_the_case_out(project_of_code: Project)
     assert by_id["qa/pass@1"]["candidate"] == pytest.approx((4 + 2 / 3) / 5)
     assert by_id["qa/pass@3"]["candidate"] == 1.0
     assert json.dumps(found)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["interrupted", "killed"])
+def test_no_code_goes_on_where_the_command_ends(project_of_code: Project, number: signal.Signals) -> None:
+    psutil = pytest.importorskip("psutil")
+    try:
+        find_sandbox()
+    except SandboxUnavailableError as error:
+        pytest.skip(f"{error} (CI runs: apt-get install bubblewrap)")
+    project = project_of_code
+    project.suite("[{pass@1: {timeout_s: 300}}]")
+    slow = "print('started')\nimport time\ntime.sleep(600)"
+    project.candidate("base", [{"id": name, "output": slow} for name in FUNCTIONS])
+    command = subprocess.Popen(
+        [sys.executable, "-m", "evalharness", "run", "base.yaml"],
+        cwd=project.root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    until = time.monotonic() + 30
+    started: list[Any] = []
+    while len(started) < 3 and time.monotonic() < until:
+        time.sleep(0.1)
+        started = psutil.Process(command.pid).children(recursive=True)
+    assert len(started) >= 3
+    command.send_signal(number)
+    _, said = command.communicate(timeout=20)
+    assert command.returncode == (130 if number == signal.SIGTERM else -9), said
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert not alive
