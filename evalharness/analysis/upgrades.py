@@ -12,8 +12,8 @@ _MOST: Final = 5
 def upgrade_warning(baseline: Run, candidate: Run, *, blessed: str | None = None) -> str | None:
     """What to say where the endpoint returned other models for the two sides; None where there is nothing to say.
 
-    Two sides that ask for two models differ on purpose, and the report names both. So that is said only where the
-    baseline stands under a name: sooner or later it has to be blessed anew.
+    Two sides that ask for two models differ on purpose, or say no model at all (recordings), and the report names both.
+    So that is said only where the baseline stands under a name: sooner or later it has to be blessed anew.
 
     Args:
         baseline: its run.
@@ -25,10 +25,10 @@ def upgrade_warning(baseline: Run, candidate: Run, *, blessed: str | None = None
         return None
     asked = _asked(baseline), _asked(candidate)
     since = f"since {blessed} was blessed" if blessed is not None else "between the two runs"
-    if asked[0] == asked[1]:
+    if asked[0] == asked[1] and asked[0] is not None:
         again = f"; then bless that as {blessed.partition('@')[0]}" if blessed is not None else ""
         return (
-            f"the model was changed behind its name {since}: asked for {asked[0] or 'no model by name'}, the endpoint "
+            f"the model was changed behind its name {since}: asked for {asked[0]}, the endpoint "
             f"answered the baseline as {before} and the candidate as {after}; the difference holds what that did. To "
             f"tell it apart run the baseline's file again with --fresh{again}"
         )
