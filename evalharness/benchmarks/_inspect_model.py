@@ -62,10 +62,11 @@ def candidate_model(work: Work) -> CandidateModel:
                 f"{candidate.name}: decoding.seed is not sent: with one seed every epoch would be the same"
             )
             config.seed = None
-        return CandidateModel(native_model(candidate, config))
+        native = native_model(candidate, config)
+        return CandidateModel(_Uncached(native.api, config, native.model_args))
     api = _Api(work, system)
     set_registry_info(api, RegistryInfo(type="modelapi", name="evalharness"))
-    made = CandidateModel(Model(api, GenerateConfig(max_connections=candidate.limits.concurrency)))
+    made = CandidateModel(_Uncached(api, GenerateConfig(max_connections=candidate.limits.concurrency)))
     api.made = made
     return made
 
@@ -104,6 +105,18 @@ def config_of(candidate: Candidate) -> GenerateConfig:
         max_retries=candidate.limits.max_retries,
         extra_body=candidate.options.get("extra_body"),
     )
+
+
+class _Uncached(Model):
+    """A model whose answers Inspect does not keep, whatever a task says: `generate(cache=True)`.
+
+    Inspect's cache knows a candidate by its name alone. It would give the answers of an earlier one of that name, the
+    empty one that a failed call left, and the same ones where they are asked afresh. The engine keeps answers itself.
+    """
+
+    async def generate(self, *args: Any, **settings: Any) -> ModelOutput:
+        """As the model's own, without its cache."""
+        return await super().generate(*args[:4], **{**settings, "cache": False})
 
 
 class _Api(ModelAPI):

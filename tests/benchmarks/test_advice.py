@@ -43,6 +43,8 @@ def gated(whole: Suite, primary: tuple[str, ...] = (), **rules: MetricRule) -> S
     [
         ("lm_eval", "mmlu", "MMLU", "mmlu_pro"),
         ("lm_eval", "mmlu_anatomy", "MMLU", "mmlu_pro"),
+        ("lm_eval", "mmlu_professional_law", "MMLU", "mmlu_pro"),
+        ("lm_eval", "mmlu_professional_medicine_generative", "MMLU", "mmlu_pro"),
         ("inspect", "inspect_evals/mmlu_5_shot", "MMLU", "mmlu_pro"),
         ("inspect", "inspect_evals/aime2025", "AIME 2024/25", "hle"),
         ("lm_eval", "aime24", "AIME 2024/25", "hle"),
@@ -65,6 +67,7 @@ def test_a_worn_benchmark_that_decides_is_said_with_its_successor(
     [
         ("lm_eval", "mmlu_pro"),
         ("lm_eval", "mmlu_pro_law"),
+        ("lm_eval", "mmlu_prox_de_law"),
         ("lm_eval", "mmlu_redux_generative"),
         ("lm_eval", "gpqa_diamond_zeroshot"),
         ("lm_eval", "my_mmlu"),

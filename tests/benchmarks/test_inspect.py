@@ -55,6 +55,10 @@ def unnamed():
     return Task(dataset=MemoryDataset(samples(ids=False)), solver=[brief, generate()], scorer=match())
 
 @task
+def cached():
+    return Task(dataset=MemoryDataset(samples()), solver=generate(cache=True), scorer=match())
+
+@task
 def nothing():
     return Task(dataset=MemoryDataset([]), solver=generate(), scorer=match())
 """
@@ -207,6 +211,23 @@ def test_samples_without_ids_are_counted_and_a_failed_call_is_a_failed_case(
     assert sum("failure" in row for row in rows) == 2
     coverage = json.loads((folder / "manifest.json").read_text())["coverage"]
     assert (coverage["planned"], coverage["failed"]) == (12, 2)
+
+
+def test_a_task_that_caches_answers_does_not_give_those_of_another_candidate(
+    tmp_path: Path, model_server: ModelServerHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inspect's own cache knows our candidates by their names alone, and would keep what a failed call left."""
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    project = write(tmp_path, model_server, "cached")
+    right, wrong = ((tmp_path / f"{side}.yaml").read_text() for side in ("base", "cand"))
+    for text in (right, wrong.replace("name: cand", "name: base")):
+        (tmp_path / "base.yaml").write_text(text)
+        project.run("run", "base.yaml", check=0)
+    outputs = [
+        {json.loads(line)["output"] for line in (folder / "attempts.jsonl").read_text().splitlines()}
+        for folder in (tmp_path / ".evalharness" / "runs").iterdir()
+    ]
+    assert sorted(outputs, key=len) == [{"wrong"}, set(CAPITALS)]
 
 
 def test_another_version_of_the_task_is_refused(tmp_path: Path, model_server: ModelServerHandle) -> None:
