@@ -46,6 +46,8 @@ from evalharness.api.contamination import version_diff_text as version_diff_text
 from evalharness.api.doctor import diagnosis_json as diagnosis_json
 from evalharness.api.doctor import diagnosis_text as diagnosis_text
 from evalharness.api.doctor import doctor as doctor
+from evalharness.api.exports import Exported as Exported
+from evalharness.api.exports import export as export
 from evalharness.api.importing import import_results as import_results
 from evalharness.api.labelling import collect_labels as collect_labels
 from evalharness.api.labelling import sample_to_label as sample_to_label

@@ -1,0 +1,1 @@
+"""Runs and comparisons as other tools take them: tables, OpenTelemetry events, MLflow and Weights & Biases runs."""
