@@ -26,9 +26,9 @@ _ENDPOINT: Final = (
     "max_retries",
     "concurrency",
 )
-
-
 _AT_ONCE: Final = 128
+_DIGITS: Final = 4
+"""Of a cosine. Behind them the texts that were embedded in the same batch show, by their padding."""
 
 
 class SemanticSimilarity:
@@ -95,9 +95,8 @@ class SemanticSimilarity:
     def _embed(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32] | str]:
         """The vector of each text, or why it has none."""
         found: dict[str, NDArray[np.float32] | str] = {}
-        for start in range(
-            0, len(texts), _AT_ONCE
-        ):  # a refusal costs the texts it was sent with a second call
+        # A refusal costs the texts that it was sent with a second call.
+        for start in range(0, len(texts), _AT_ONCE):
             left = list(texts[start : start + _AT_ONCE])
             while left:
                 try:
@@ -123,6 +122,6 @@ def _nearest(case: Case, response: Response, vectors: Mapping[str, NDArray[np.fl
         if output is None or reference is None:  # an empty text has nothing in common with any
             cosine = 0.0
         else:
-            cosine = float(np.dot(output.astype(np.float64), reference.astype(np.float64)))
+            cosine = round(float(np.dot(output.astype(np.float64), reference.astype(np.float64))), _DIGITS)
         best = max(best, min(1.0, cosine))
     return Scored(best)
