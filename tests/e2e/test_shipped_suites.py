@@ -209,7 +209,7 @@ def metric_ids(config: Mapping[str, Any]) -> Iterable[str]:
     filters = [item["name"] for item in config.get("filter_list", [])] or ["none"]
     for metric in config["metric_list"]:
         yield metric["metric"]
-        yield from (f"{metric['metric']},{name}" for name in filters[1:])
+        yield from (f"{metric['metric']}.{name}" for name in filters[1:])
 
 
 # --- the shop ------------------------------------------------------------------------------------------------------
