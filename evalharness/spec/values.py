@@ -26,7 +26,7 @@ _KEY: Final = re.compile(
     r"\b(sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|AIza[A-Za-z0-9_-]{30,}"
     r"|AKIA[A-Z0-9]{16}|gsk_[A-Za-z0-9]{16,}|xai-[A-Za-z0-9]{16,}|Bearer\s+[A-Za-z0-9._-]{16,})"
 )
-SCORER_NAME: Final = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)(?:@([1-9][0-9]{0,5}))?")
+SCORER_NAME: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)(?:@([1-9][0-9]{0,5}))?")
 RECORDED_NAME: Final = re.compile(r"recorded:([A-Za-z0-9][A-Za-z0-9_.-]*)")
 
 
