@@ -122,7 +122,7 @@ def read(place: Place, name: str, number: int) -> Entry | None:
     wrong += _wrong_inside(found) if not wrong else []
     if wrong:
         raise _damaged(place, path, f"{', '.join(wrong)} missing or wrong")
-    return Entry(**{f.name: found[f.name] for f in fields(Entry)})
+    return Entry(**{f.name: found[f.name] for f in fields(Entry)} | {"plugins": tuple(found["plugins"])})
 
 
 def append(place: Place, entry: Entry) -> bool:
