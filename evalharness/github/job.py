@@ -36,7 +36,7 @@ class Job:
     repository: str
     event_name: str
     workspace: Path
-    event: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+    event: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, repr=False)
     run_id: int = 0
     attempt: int = 1
     sha: str = ""

@@ -87,19 +87,19 @@ def gate(
         quiet=given["quiet"],
     )
     base = ci.Base(ref=base_ref, shared=tuple(shared.split())) if base_ref else None
-    with guarded_stdout(), _inert():
-        verdict, returned = ci.gate(
-            baseline,
-            candidate,
-            out,
-            suite=given["suite"],
-            anchor=given["anchor"],
-            extend=given["extend"],
-            base=base,
-            on_inconclusive=on_inconclusive,
-            settings=use,
-        )
     with _inert():
+        with guarded_stdout():
+            verdict, returned = ci.gate(
+                baseline,
+                candidate,
+                out,
+                suite=given["suite"],
+                anchor=given["anchor"],
+                extend=given["extend"],
+                base=base,
+                on_inconclusive=on_inconclusive,
+                settings=use,
+            )
         emit(table(verdict, width=100, color=False))
     if returned != verdict.exit_code:
         say(f"exit code {verdict.exit_code} (inconclusive) is neutral here, as --on-inconclusive says")

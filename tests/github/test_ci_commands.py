@@ -1,0 +1,328 @@
+"""`evalharness ci`, where a whole job is not needed: in the process, in a checkout, against the server."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import os
+import subprocess
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from evalharness.cli.main import run
+from evalharness.github.comments import LIMIT
+from tests.github.runner import SHA, GitHub, Repository, pull, read_outputs, small
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    small(folder, 0)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def command(*arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `evalharness ARGUMENTS` in a job's environment."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("GITHUB_", "RUNNER_"))]:
+            patch.delenv(name)
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(list(arguments))
+    assert "Traceback" not in err.getvalue()
+    return code, out.getvalue(), err.getvalue()
+
+
+def job(github: GitHub, folder: Path, event: object = None, **env: str) -> dict[str, str]:
+    (folder.parent / "event.json").write_text(json.dumps(event or {}), encoding="utf-8")
+    return {
+        "GITHUB_API_URL": github.url, "GITHUB_REPOSITORY": "acme/shop", "GITHUB_TOKEN": "job",
+        "GITHUB_RUN_ID": "52", "GITHUB_SERVER_URL": "https://github.example", "GITHUB_WORKSPACE": str(folder),
+        "GITHUB_EVENT_PATH": str(folder.parent / "event.json"), **env,
+    }  # fmt: skip
+
+
+GATE = ("ci", "gate", "bot.yaml", "bot.yaml", "--out", "out")
+
+
+@pytest.mark.parametrize(
+    "args",
+    ["--help", "-h", "--json", "--out elsewhere", "'", "extra.yaml", "-- x y", "--nosuch", "-- BASE CAND"],
+)
+def test_further_options_cannot_make_the_gate_end_without_a_verdict(checkout: Path, args: str) -> None:
+    code, _, err = command(*GATE, "--args", args)
+    assert code == 2 and "error: " in err
+    assert not (checkout / "out").exists()
+
+
+def test_further_options_are_those_of_compare(checkout: Path) -> None:
+    code, _, err = command(*GATE, "--args", "--seed 5 --quiet --store 'my store'", "--suite", "suite.yaml")
+    assert code == 0, err
+    assert json.loads((checkout / "out/comparison.json").read_text())["seed"] == 5
+    assert (checkout / "my store" / "runs").is_dir()
+
+
+def test_a_missing_baseline_is_an_error_that_the_other_commands_tell(checkout: Path) -> None:
+    code, _, err = command("ci", "gate", "main", "bot.yaml", "--out", "out")
+    assert code == 4 and "'main'" in err
+    assert json.loads((checkout / "out/ci.json").read_text())["exit_code"] == 4
+    code, out, _ = command("ci", "annotate", "out")
+    assert code == 0 and out.startswith("::error title=evalharness%3A no verdict::") and "'main'" in out
+    code, out, _ = command("ci", "summary", "out")
+    assert code == 0 and out.startswith("### ⛔ No verdict: there is nothing to decide on (exit code 4)")
+    output = checkout / "output"
+    code, _, _ = command("ci", "outputs", "out", env={"GITHUB_OUTPUT": str(output)})
+    assert code == 4
+    assert read_outputs(output.read_text()) == {"verdict": "error", "exit-code": "4", "report-path": "out"}
+
+
+def test_a_shallow_clone_is_told_how_deep_it_has_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(tmp_path / "origin")
+    small(repository.origin, 0)
+    repository.commit()
+    repository.branch("topic")
+    repository.commit()
+    monkeypatch.chdir(repository.merged(tmp_path / "clone", depth=1))
+    code, _, err = command(*GATE, "--base-ref", "HEAD^1")
+    assert code == 2 and "shallow; give actions/checkout `fetch-depth: 2`" in err
+    for ref in ("--upload-pack=touch x", "no-such", "HEAD^1 --"):
+        assert command(*GATE, f"--base-ref={ref}")[0] == 2
+
+
+def test_without_a_repository_a_base_ref_is_refused(checkout: Path) -> None:
+    code, _, err = command(
+        *GATE, "--base-ref", "HEAD^1", env={"GIT_CEILING_DIRECTORIES": str(checkout.parent)}
+    )
+    assert code == 2 and "needs a git checkout" in err
+
+
+def test_secrets_of_the_environment_stay_out_of_what_is_told(checkout: Path) -> None:
+    (checkout / "bot.yaml").write_text(
+        "name: hunter22-canary\nsuite: no-such-hunter22-canary\nprovider: replay\n"
+    )
+    code, _, _ = command(*GATE, env={"SOME_API_KEY": "hunter22-canary"})
+    assert code == 2
+    assert "hunter22-canary" not in (checkout / "out/ci.json").read_text()
+    assert "[key]" in (checkout / "out/ci.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "{", '{"verdict": "pass"}',
+        '{"verdict": "regression", "exit_code": 0, "returned": 0, "problems": [], "cases": [], "n_cases": 0}',
+        '{"verdict": null, "exit_code": 1, "returned": 0, "problems": [], "cases": [], "n_cases": 0}',
+    ],
+)  # fmt: skip
+def test_a_damaged_record_of_the_gate_is_never_a_pass(checkout: Path, text: str) -> None:
+    assert command(*GATE)[0] == 0
+    (checkout / "out/ci.json").write_text(text)
+    code, out, _ = command("ci", "outputs", "out")
+    assert code == 70 and out.startswith("no verdict")
+
+
+def test_a_report_that_compare_wrote_can_be_told_too(checkout: Path) -> None:
+    assert command("compare", "bot.yaml", "bot.yaml", "--out", "out", "-q")[0] == 0
+    assert command("ci", "outputs", "out")[:2] == (0, "pass, exit code 0\n")
+
+
+def test_a_table_of_more_than_a_comment_is_cut_by_whole_rows(checkout: Path, github: GitHub) -> None:
+    assert command(*GATE)[0] == 0
+    row = "| ✅ | `metric-{:04}` | " + "🌈" * 70 + " | **pass** |"
+    table = "\n".join(["| | metric | value | status |", "|---|---|---|---|", *map(row.format, range(800))])
+    assert len(table) > 70_000
+    text = f"### ✅ Pass\n\n{table}\n\n**Next**\n\n- read it\n"
+    (checkout / "out/summary.md").write_text(text, encoding="utf-8")
+    code, _, err = command("ci", "comment", "out", "--pull-request", "7", env=job(github, checkout))
+    assert code == 0, err
+    (comment,) = github.comments
+    assert LIMIT * 0.7 < len(comment["body"]) <= LIMIT
+    rows = [line for line in comment["body"].splitlines() if "metric-" in line]
+    assert all(line.endswith("| **pass** |") for line in rows)
+    assert f"\n{800 - len(rows)} rows are left out here" in comment["body"]
+    assert "\n- read it\n" in comment["body"] and comment["body"].rstrip().endswith("</sub>")
+
+
+def test_a_job_about_no_pull_request_has_nothing_to_comment_on(checkout: Path, github: GitHub) -> None:
+    assert command(*GATE)[0] == 0
+    code, out, err = command("ci", "comment", "out", env=job(github, checkout))
+    assert code == 0 and out == "" and "no open pull request" in err
+    code, _, err = command("ci", "comment", "out")
+    assert code == 2 and "not a job on GitHub" in err
+    code, _, err = command("ci", "comment", "out", env=job(github, checkout, GITHUB_TOKEN=""))
+    assert code == 2 and "there is no token" in err
+
+
+# --- the two workflows of a fork -------------------------------------------------------------------------------------
+
+
+def run_before(sha: str = SHA) -> dict[str, object]:
+    fork = {"full_name": "fork/shop", "owner": {"login": "fork"}}
+    return {
+        "workflow_run": {
+            "id": 77, "event": "pull_request", "head_branch": "topic", "head_sha": sha, "head_repository": fork,
+            "repository": {"full_name": "acme/shop"},
+        }
+    }  # fmt: skip
+
+
+def zipped(files: Mapping[str, str], *, link: bool = False) -> str:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            if link:
+                info.external_attr = 0o120777 << 16
+            archive.writestr(info, text)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def test_a_forks_answers_are_scored_and_told_without_its_code(checkout: Path, github: GitHub) -> None:
+    small(checkout, 20)
+    answers = (checkout / "outputs.jsonl").read_text()
+    small(checkout, 0)
+    recorded = "name: recorded\nsuite: suite.yaml\nprovider: replay\noutputs: incoming/candidate.jsonl\n"
+    (checkout / "recorded.yaml").write_text(recorded)
+    github.seed(
+        pulls=[pull(7, label="fork:topic")],
+        artifacts=[{"name": "recorded-outputs", "zip": zipped({"candidate.jsonl": answers})}],
+    )
+    for arguments in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "-qm", "x"],
+    ):
+        subprocess.run(["git", *arguments], check=True)
+    env = job(github, checkout, run_before(), GITHUB_EVENT_NAME="workflow_run")
+    code, out, err = command("ci", "fetch", "recorded-outputs", "--out", "incoming", env=env)
+    assert (code, out) == (0, "incoming/candidate.jsonl\n"), err
+    # the store of artefacts is another server, and the token is not for it
+    assert [call["token"] for call in github.state["calls"] if "_blob" in call["path"]] == [""]
+    assert command("ci", "gate", "bot.yaml", "recorded.yaml", "--out", "out", env=env)[0] == 1
+    assert command("ci", "comment", "out", env=env)[0] == 0
+    assert command("ci", "check", "out", "--name", "fork", env=env)[0] == 0
+    assert "### ❌ Regression: `recorded` against `bot`" in github.comments[0]["body"]
+    (check,) = github.state["checks"]
+    assert (check["name"], check["head_sha"], check["conclusion"]) == ("evalharness fork", SHA, "failure")
+    assert "What broke" in check["output"]["summary"]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"../evil.jsonl": "{}\n"}, "only files like candidate.jsonl"),
+        ({"/etc/evil.jsonl": "{}\n"}, "only files like candidate.jsonl"),
+        ({"a/b.jsonl": "{}\n"}, "only files like candidate.jsonl"),
+        ({"conftest.py": "import os"}, "only files like candidate.jsonl"),
+        ({"candidate.jsonl": "[1]\n"}, "line 1 is not a JSON object"),
+        ({"candidate.jsonl": '{"id": "a"}\nnot json\n'}, "line 2 is not a JSON object"),
+        ({f"f{i}.jsonl": "{}\n" for i in range(30)}, "30 files"),
+        ({}, "0 files"),
+    ],
+)
+def test_an_artefact_with_anything_else_is_refused(
+    checkout: Path, github: GitHub, files: dict[str, str], said: str
+) -> None:
+    assert said in fetched(checkout, github, zipped(files))
+    assert not list(checkout.parent.rglob("evil.jsonl"))
+
+
+def test_links_bombs_and_damage_are_refused(
+    checkout: Path, github: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evalharness.github import incoming
+
+    assert "no plain file" in fetched(checkout, github, zipped({"a.jsonl": "/etc/passwd"}, link=True))
+    whole = base64.b64decode(zipped({"a.jsonl": "{}\n" * 2000}))
+    assert "not a whole zip" in fetched(checkout, github, base64.b64encode(whole[:-40]).decode())
+    monkeypatch.setattr(incoming, "MOST_BYTES", 1_000_000)
+    assert "unpacks to more than 1 MB" in fetched(checkout, github, zipped({"a.jsonl": "{}\n" * 400_000}))
+    monkeypatch.setattr(incoming, "_MOST_LINE", 1000)
+    assert "longer than 1,000 bytes" in fetched(checkout, github, zipped({"a.jsonl": " " * 2000 + "{}"}))
+    monkeypatch.setattr(incoming, "MOST_ZIPPED", 100)
+    assert "larger than" in fetched(checkout, github, zipped({"a.jsonl": os.urandom(900).hex()}))
+
+
+def fetched(checkout: Path, github: GitHub, archive: str) -> str:
+    """What is said of an artefact that is refused."""
+    github.seed(artifacts=[{"name": "recorded-outputs", "zip": archive}])
+    env = job(github, checkout, run_before(), GITHUB_EVENT_NAME="workflow_run")
+    target = checkout / f"incoming-{len(list(checkout.glob('incoming-*')))}"
+    code, out, err = command("ci", "fetch", "recorded-outputs", "--out", str(target), env=env)
+    target.mkdir(exist_ok=True)
+    assert code in (2, 5) and out == "", err
+    return err
+
+
+def test_nothing_in_the_checkout_is_replaced_by_an_artefact(checkout: Path, github: GitHub) -> None:
+    github.seed(artifacts=[{"name": "recorded-outputs", "zip": zipped({"cases.jsonl": "{}\n"})}])
+    env = job(github, checkout, run_before(), GITHUB_EVENT_NAME="workflow_run")
+    code, _, err = command("ci", "fetch", "recorded-outputs", "--out", "questions", env=env)
+    assert code == 2 and "not empty" in err
+    code, _, err = command("ci", "fetch", "another", "--out", "new", env=env)
+    assert code == 5 and "left no artefact 'another'" in err
+
+
+# --- a stranger's code and secrets -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[Repository]:
+    made = Repository(tmp_path / "origin")
+    small(made.origin, 0)
+    made.commit("base")
+    yield made
+
+
+@pytest.mark.parametrize("how", ["head", "merge", "shallow merge", "subfolder"])
+def test_a_checkout_of_the_head_with_secrets_is_refused(
+    repository: Repository, tmp_path: Path, how: str, github: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.branch("topic")
+    sha = repository.commit("topic")
+    folder = tmp_path / "workspace"
+    if how in ("head", "subfolder"):
+        subprocess.run(["git", "clone", "-q", repository.origin.as_uri(), str(folder)], check=True)
+        if how == "subfolder":
+            subprocess.run(["git", "-C", str(folder), "checkout", "-q", "origin/main"], check=True)
+            subprocess.run(["git", "clone", "-q", repository.origin.as_uri(), str(folder / "pr")], check=True)
+    else:
+        repository.merged(folder, depth=1 if how == "shallow merge" else 5)
+    monkeypatch.chdir(folder)
+    event = {"pull_request": {"number": 7, "head": {"sha": sha}, "merged": False}}
+    env = job(github, folder, event, GITHUB_EVENT_NAME="pull_request_target")
+    code, _, err = command(*GATE, env=env)
+    assert code == 2 and "checkout of the pull request's own code" in err and sha[:12] in err
+    assert not (folder / "out").exists()
+    again = env | {"GITHUB_EVENT_NAME": "workflow_run"}
+    Path(env["GITHUB_EVENT_PATH"]).write_text(json.dumps(run_before(sha)))
+    assert command(*GATE, env=again)[0] == 2
+    assert command(*GATE, env=env | {"GITHUB_EVENT_NAME": "pull_request"})[0] == 0
+
+
+def test_the_base_branch_with_secrets_is_not_refused(
+    repository: Repository, tmp_path: Path, github: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.branch("topic")
+    sha = repository.commit("topic")
+    folder = tmp_path / "workspace"
+    subprocess.run(["git", "clone", "-q", "-b", "main", repository.origin.as_uri(), str(folder)], check=True)
+    monkeypatch.chdir(folder)
+    event = {"pull_request": {"number": 7, "head": {"sha": sha}}}
+    env = job(github, folder, event, GITHUB_EVENT_NAME="pull_request_target")
+    assert command(*GATE, env=env)[0] == 0
+    (folder / ".git" / "HEAD").write_text("damaged")
+    code, _, err = command(*GATE, env=env)
+    assert code == 2 and "git cannot tell which commit" in err
