@@ -14,7 +14,7 @@ from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored, Unscored
 from evalharness.errors import UsageError
 from evalharness.scorers.exact import NO_TARGETS
-from evalharness.scorers.normalise import one_of, written
+from evalharness.scorers.normalise import encodable, one_of, written
 
 _METRIC: Final = Metric(direction="higher", unit="fraction", kind="bounded")
 _PARTS: Final = ("precision", "recall", "f1")
@@ -104,8 +104,7 @@ class BertScore:
         """
         pairs: list[tuple[str, str]] = []
         for case, response in items:
-            references = (written(target).strip() for target in case.targets)
-            pairs += [(response.text.strip(), reference) for reference in references]
+            pairs += _pairs(case, response)
         whole = [(output, reference) for output, reference in dict.fromkeys(pairs) if output and reference]
         values = dict(zip(whole, self._values(whole), strict=True)) if whole else {}
         return [self._best(case, response, values) for case, response in items]
@@ -113,8 +112,7 @@ class BertScore:
     def _best(self, case: Case, response: Response, values: Mapping[tuple[str, str], float]) -> Score:
         if not case.targets:
             return NO_TARGETS
-        output = response.text.strip()
-        found = [values.get((output, written(target).strip()), 0.0) for target in case.targets]
+        found = [values.get(pair, 0.0) for pair in _pairs(case, response)]
         if any(value != value for value in found):
             return Unscored("the model gives embeddings that are not finite")
         return Scored(min(1.0, max(0.0, *found)))
@@ -198,3 +196,9 @@ class BertScore:
             model = model.get_encoder()
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
         return tokenizer, model.to(device).eval()
+
+
+def _pairs(case: Case, response: Response) -> list[tuple[str, str]]:
+    """The output beside each reference, as the model reads them."""
+    output = encodable(response.text).strip()
+    return [(output, encodable(written(target)).strip()) for target in case.targets]

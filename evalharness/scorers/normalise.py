@@ -91,6 +91,11 @@ def written(target: Any) -> str:
     return json.dumps(target, ensure_ascii=False) if isinstance(target, dict | list) else text_of(target)
 
 
+def encodable(text: str) -> str:
+    """The text with a UTF-8 form: half of a surrogate pair (an answer cut inside an emoji) becomes "?"."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def texts(name: str, values: object) -> tuple[str, ...]:
     """A parameter that is a list of distinct, non-blank texts, as a tuple. Raises TypeError or ValueError."""
     if isinstance(values, str) or not isinstance(values, Iterable):

@@ -200,13 +200,14 @@ def _known(count: int | None, what: str) -> Score:
 class ErrorRate:
     """1 for a case without an answer, 0 for one with: the share of failed attempts; lower is better.
 
-    Nothing is missing from it. `kinds` names the failures that count ("timeout", "rate_limited", ...); others are 0.
+    Nothing is missing from it. `kinds` names the failures that count ("timeout", "rate_limited", ...). An attempt that
+    failed in another way does not tell whether it would have in one of these: it is missing.
     """
 
     kinds: tuple[str, ...] | None = None
 
     name: ClassVar[str] = "error_rate"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     needs: ClassVar[tuple[str, ...]] = ()
     files: ClassVar[Mapping[str, str]] = {}
 
@@ -227,8 +228,9 @@ class ErrorRate:
         return WRONG  # 0: it did not fail
 
     def score_failure(self, case: Case, failure: Failure) -> Score:
-        counts = self.kinds is None or failure.kind in self.kinds
-        return Scored(1.0 if counts else 0.0, detail={"kind": failure.kind})
+        if self.kinds is not None and failure.kind not in self.kinds:
+            return Unscored(f"failed in another way: {failure.kind.replace('_', ' ')}")
+        return Scored(1.0, detail={"kind": failure.kind})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored, Unscored
 from evalharness.embedding import Embedder, EmbedderSpec, RefusedTextError, build_embedder
 from evalharness.scorers.exact import NO_TARGETS
-from evalharness.scorers.normalise import written
+from evalharness.scorers.normalise import encodable, written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,8 +87,8 @@ class SemanticSimilarity:
             UsageError: the model cannot be loaded, a key is missing.
             ProviderError: the server cannot be reached, or failed to the end of the retries.
         """
-        texts = [response.text for _, response in items]
-        texts += [written(target) for case, _ in items for target in case.targets]
+        texts = [encodable(response.text) for _, response in items]
+        texts += [encodable(written(target)) for case, _ in items for target in case.targets]
         vectors = self._embed([text for text in dict.fromkeys(texts) if text.strip()])
         return [_nearest(case, response, vectors) for case, response in items]
 
@@ -112,9 +112,9 @@ def _nearest(case: Case, response: Response, vectors: Mapping[str, NDArray[np.fl
 
     if not case.targets:
         return NO_TARGETS
-    output = vectors.get(response.text)
+    output = vectors.get(encodable(response.text))
     best = -1.0
-    for reference in (vectors.get(written(target)) for target in case.targets):
+    for reference in (vectors.get(encodable(written(target))) for target in case.targets):
         if isinstance(output, str):
             return Unscored(output)
         if isinstance(reference, str):

@@ -179,6 +179,13 @@ def test_the_company_of_a_case_moves_no_digit(bert: Path) -> None:
     assert numbers([many(scorer, pair)[0] for pair in PAIRS]) == pytest.approx(together, abs=1e-6)
 
 
+def test_half_a_character_in_one_answer_costs_no_other_its_score(bert: Path) -> None:
+    scorer = BertScore(str(bert), num_layers=1, device="cpu")
+    cut, whole, sign = many(scorer, ("cat \ud83d", ("a cat",)), PAIRS[3], ("cat ?", ("a cat",)))
+    assert numbers([cut]) == numbers([sign])
+    assert numbers([whole]) == pytest.approx([1])
+
+
 def test_baseline_rescales_and_an_empty_answer_is_worst(bert: Path) -> None:
     raw = numbers(many(BertScore(str(bert), num_layers=2, device="cpu"), *PAIRS))
     scaled = numbers(many(BertScore(str(bert), num_layers=2, device="cpu", baseline=0.5), *PAIRS))
@@ -246,6 +253,10 @@ def test_a_text_the_server_refuses_costs_its_own_case_only(endpoint: Any) -> Non
     assert isinstance(found[7], Unscored)
     assert "refuses the text" in found[7].reason
     assert numbers(found[:7] + found[8:]) == pytest.approx([1] * 39, abs=1e-6)
+
+
+def test_half_a_character_is_compared_as_a_sign(endpoint: Any) -> None:
+    assert numbers(many(SemanticSimilarity(endpoint=endpoint()), ("alpha \ud83d", ("alpha ?",)))) == [1]
 
 
 def test_a_server_that_is_down_ends_the_run(endpoint: Any) -> None:
