@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from evalharness.analysis.align import unfit
 from evalharness.analysis.beside import Judged, beside
 from evalharness.analysis.changes import case_keys
 from evalharness.analysis.compare import compare_runs
@@ -26,7 +27,7 @@ from evalharness.engine.collect import collect
 from evalharness.engine.plan import Asked
 from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sides import SideSource, Surroundings
-from evalharness.errors import UsageError
+from evalharness.errors import InvalidComparisonError, UsageError
 from evalharness.gate.decide import decide, settled
 from evalharness.report.folder import about_run
 from evalharness.spec.load import suite_warnings
@@ -89,8 +90,8 @@ def answer(question: Question, around: Surroundings) -> Answer:
     """Compare two sides: at once, or in the looks that the suite plans.
 
     Raises:
-        UsageError: --extend where nothing can be extended. InvalidComparisonError: the anchor does not fit the suite.
-            And as `SideSource.obtain` does.
+        UsageError: --extend where nothing can be extended. InvalidComparisonError: the anchor, or a side whose answers
+            are there already beside one that is asked, does not fit the suite. And as `SideSource.obtain` does.
     """
     suite = question.suite
     scorers = build_scorers(suite, around.registry)
@@ -197,13 +198,32 @@ class _Sides:
         return first, second
 
     def obtain(self, look: Look | None) -> tuple[Run, Run]:
-        """Both runs, asked as far as `look` needs (None: everything). Critical cases are asked at every look."""
+        """Both runs, asked as far as `look` needs (None: everything). Critical cases are asked at every look.
+
+        Raises:
+            InvalidComparisonError: the answers of one side are there already and do not fit; the other was not asked.
+            And as `SideSource.obtain` does.
+        """
         asked: Asked | None = None
         if look is not None:
             asked = {name: cases | self._critical[name] for name, cases in look.cases.items()}
         repeats = look.repeats if look is not None else None
-        first, second = self._one(0, asked, repeats), self._one(1, asked, repeats)
+        for place in sorted((0, 1), key=lambda place: not self._fixed[place]):
+            run = self._one(place, asked, repeats)
+            if self._fixed[place] and not self._fixed[1 - place]:
+                self._refuse_unfit(place, run, look)
+        first, second = self._found[:2]
+        assert first is not None and second is not None
         return first, second
+
+    def _refuse_unfit(self, place: int, run: Run, look: Look | None) -> None:
+        """Refuse a side whose answers are there already and do not fit, before the other one is asked and paid for."""
+        suite = self._question.suite if look is None else suite_at(self._question.suite, look.cases)
+        problems = unfit(("baseline", "candidate")[place], suite, run)
+        if problems:
+            raise InvalidComparisonError(
+                "the two runs could not be compared, so nothing was asked: " + "; ".join(problems)
+            )
 
     def check_anchor(self) -> None:
         """Refuse an anchor whose answers are there already and do not fit, before a side is asked.

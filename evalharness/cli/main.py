@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _open_streams()
     # a cancelled CI job sends SIGTERM: end as Ctrl-C does, tidily and with a word
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _hear_lost_interrupts()
     code = run(arguments)
     _settle_streams()
     sys.exit(code)
@@ -42,6 +43,26 @@ def run(arguments: list[str]) -> int:
 
             traceback.print_exception(error, file=sys.stderr)
         return code
+
+
+def _hear_lost_interrupts() -> None:
+    """Have an interrupt raised again that fell into a callback of the garbage collector.
+
+    Python drops it there, with a traceback; libraries that are slow to import make that likely.
+    """
+    usual = sys.unraisablehook
+
+    def hook(lost: sys.UnraisableHookArgs) -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            usual(lost)
+            return
+        import _thread
+        import threading
+
+        # from a thread and a moment later: raised in this hook it would be dropped again
+        threading.Timer(0.05, _thread.interrupt_main, (signal.SIGTERM,)).start()
+
+    sys.unraisablehook = hook
 
 
 def _open_streams() -> None:

@@ -235,6 +235,7 @@ def test_another_version_of_the_task_is_refused(tmp_path: Path, model_server: Mo
     project.run("run", "base.yaml", check=0)
     base = next((tmp_path / ".evalharness" / "runs").iterdir())
     (tmp_path / "tasks.py").write_text(TASKS.replace("version=3", "version=4"))
+    asked = model_server.counters()["requests"]
     done = project.run(
         "compare",
         str(base.relative_to(tmp_path)),
@@ -245,7 +246,8 @@ def test_another_version_of_the_task_is_refused(tmp_path: Path, model_server: Mo
         "o",
         check=4,
     )
-    assert "another version" in done.out + done.err
+    assert "another version" in done.err
+    assert model_server.counters()["requests"] == asked
 
 
 @pytest.mark.parametrize(

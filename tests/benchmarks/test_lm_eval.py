@@ -276,7 +276,10 @@ def test_the_model_itself_passes_and_a_task_of_another_version_is_refused(bench:
     bench.tasks(sums=task_file("sums", MC).replace("2.0", "3.0"))
     refused = bench.run("compare", str(stored), "cand.yaml")
     assert refused.code == 4
-    assert "the baseline run 'base' answered another version of golden set 'lm_eval:sums'" in refused.out
+    assert "the baseline run 'base' answered another version of golden set 'lm_eval:sums'" in refused.err
+    assert not list((bench.root / ".evalharness" / "runs").glob("cand-*")), (
+        "the candidate was asked all the same"
+    )
 
 
 # --- a server ------------------------------------------------------------------------------------------------------

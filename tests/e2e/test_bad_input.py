@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -249,3 +251,25 @@ def test_a_missing_key_names_the_variable(project: Project) -> None:
 def test_command_lines(project: Project, arguments: list[str], says: str) -> None:
     project.binary(120, 0, 0)
     assert says in project.run(*arguments, check=2).err
+
+
+def test_an_interrupt_that_python_would_drop_is_heard() -> None:
+    told = """
+import time
+from evalharness.cli.main import _hear_lost_interrupts, main
+import evalharness.cli.main as cli
+
+class Dropped:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def work(arguments):
+    Dropped()
+    time.sleep(20)
+    return 0
+
+cli._dispatch = work
+main([])
+"""
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130 and "interrupted" in done.stderr and "Traceback" not in done.stderr

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from tests.e2e.conftest import Project
+from tests.servers.fixture import ModelServerHandle
 
 FIELDS = {
     "schema_version", "verdict", "exit_code", "seed", "baseline", "candidate", "suite", "reasons", "warnings",
@@ -217,6 +218,25 @@ def test_runs_on_another_golden_set_are_incomparable(project: Project) -> None:
     done = project.run("compare", folder, "cand.yaml", "--out", "out", check=4)
     assert "another version of golden set" in done.out
     assert "golden set" in project.run("score", folder, check=4).err
+
+
+@pytest.mark.parametrize("stored_first", [True, False])
+@pytest.mark.parametrize("extra", ["", "sampling: {initial: 20, looks: 2}\n"])
+def test_a_stored_run_of_other_questions_is_refused_before_anybody_is_asked(
+    project: Project, model_server: ModelServerHandle, stored_first: bool, extra: str
+) -> None:
+    project.binary(40, 0, 0)
+    project.write("suite.yaml", (project.root / "suite.yaml").read_text() + extra)
+    folder = json.loads(project.run("run", "base.yaml", "--json", check=0).out)["folder"]
+    cases = (project.root / "questions" / "cases.jsonl").read_text()
+    project.write("questions/cases.jsonl", cases.replace('question 1"', 'another question"'))
+    live = f"name: live\nsuite: ./suite.yaml\nprovider: openai\nmodel: answer\nbase_url: {model_server.base_url}\n"
+    project.write("live.yaml", live)
+    sides = [folder, "live.yaml"] if stored_first else ["live.yaml", folder]
+    done = project.run("compare", *sides, "--out", "out", check=4)
+    role = "baseline" if stored_first else "candidate"
+    assert f"the {role} run 'base' answered another version of golden set 'questions'" in done.err
+    assert model_server.counters()["requests"] == 0
 
 
 def test_reports_are_rendered_again_from_stored_runs(project: Project) -> None:
