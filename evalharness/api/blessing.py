@@ -121,6 +121,7 @@ def bless_baseline(
     )
     warnings = tuple(_warnings(chosen, use.now().date()))
     if before is not None and before.action == "bless" and _same(before, entry):
+        shelf.mend(object_id)
         return Blessing(entry=before, made=False, warnings=warnings)
     stored, made = shelf.bless(entry, before)
     return Blessing(entry=stored, made=made, warnings=warnings)

@@ -126,7 +126,7 @@ def _absent(role: str, reference: Reference, shelf: Shelf, cwd: Path, *, explici
     names = shelf.names()
     looked = f"nothing is blessed as {str(reference)!r} in {shelf.shown}"
     if not explicit:
-        looked = f"{str(reference)!r} is no file or folder here, and {looked}"
+        looked = f"{str(reference)!r} is no candidate file or run folder here, and {looked}"
     if name in names:
         return (
             f"there is no {role} {str(reference)!r}: {looked}; see what there is with: evalharness baseline history "

@@ -47,7 +47,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     )
 
 
-@pytest.mark.parametrize(("kind", "rounds"), [("folder", 100), ("local", 100), ("bucket", 20)])
+@pytest.mark.parametrize(("kind", "rounds"), [("folder", 100), ("local", 100), ("bucket", 8)])
 def test_of_two_processes_exactly_one_creates_a_file(
     tmp_path: Path, kind: str, rounds: int, request: pytest.FixtureRequest
 ) -> None:

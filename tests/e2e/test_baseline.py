@@ -514,7 +514,7 @@ def test_content_that_was_damaged_or_cut_is_never_used(project: Project, scheme:
             assert not found and not list((project.root / ".evalharness" / "baselines").glob("*"))
         (place / name).write_bytes(whole)
     (place / "attempts.jsonl").write_bytes(b"")
-    project.run("baseline", "bless", "base.yaml", "--as", "main", *at, "--note", "again", check=0)
+    project.run("baseline", "bless", "base.yaml", "--as", "main", *at, check=0)
     shutil.rmtree(project.root / ".evalharness" / "baselines")
     against(project, "main", *at, check=0)
 

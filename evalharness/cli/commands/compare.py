@@ -32,7 +32,7 @@ from evalharness.cli.options import (
 @click.option(
     "--anchor",
     metavar="RELEASE",
-    help="What small steps are added up against: the candidate .yaml or the stored run of the release. Never gates.",
+    help="What small steps are added up against: candidate .yaml, stored run or blessed baseline of the release. Never gates.",
 )
 @click.option(
     "--extend",
@@ -59,12 +59,13 @@ def command(
 ) -> int:
     """Compare CAND with BASE and exit with the verdict.
 
-    Each side is a candidate .yaml or the folder of a stored run; or both are result files of other tools (Inspect,
+    Each side is a candidate .yaml, the folder of a stored run or the name of a blessed baseline; or both are result files of other tools (Inspect,
     lm-eval, promptfoo and more). Answers that are already stored or cached are not asked for again. Writes
     comparison.json, report.html, summary.md and junit.xml, and prints the table.
 
     \b
     evalharness compare base.yaml candidate.yaml
+    evalharness compare main candidate.yaml
     evalharness compare .evalharness/runs/base-1a2b candidate.yaml --out gate
     evalharness compare base.yaml candidate.yaml --json | jq .verdict
     evalharness compare logs/base.eval logs/candidate.eval
