@@ -169,8 +169,8 @@ def compare(
 ) -> Verdict:
     """Run or load both sides, compare them and decide.
 
-    Either side is a candidate file, a run folder, the name of a blessed baseline or a result file of another tool. The verdict's `exit_code` is what
-    the command line exits with.
+    Either side is a candidate file, a run folder, the name of a blessed baseline or a result file of another tool.
+    The verdict's `exit_code` is what the command line exits with.
     Where the suite has `sampling`, cases are asked in looks until it is decided; `extend` then allows what is held in
     reserve. `anchor` names what both sides are held against beside the verdict, the release in production for one: a
     candidate file, a run folder or the name of a blessed baseline.

@@ -133,6 +133,14 @@ class Shelf:
             return won, False
         raise StoreError(self._lost(made, won))
 
+    def mend(self, object_id: str) -> None:
+        """Store an object that was staged, where the store has it no more, or damaged.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        objects.put(self.place, object_id, self._cache / object_id.removeprefix("sha256:"))
+
     def expire(
         self, before: Entry, *, at: str, by: str, note: str, commit: str | None, version: str
     ) -> Entry:

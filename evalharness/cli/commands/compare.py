@@ -32,7 +32,8 @@ from evalharness.cli.options import (
 @click.option(
     "--anchor",
     metavar="RELEASE",
-    help="What small steps are added up against: candidate .yaml, stored run or blessed baseline of the release. Never gates.",
+    help="What small steps are added up against: candidate .yaml, stored run or blessed baseline of the release. "
+    "Never gates.",
 )
 @click.option(
     "--extend",
@@ -59,9 +60,9 @@ def command(
 ) -> int:
     """Compare CAND with BASE and exit with the verdict.
 
-    Each side is a candidate .yaml, the folder of a stored run or the name of a blessed baseline; or both are result files of other tools (Inspect,
-    lm-eval, promptfoo and more). Answers that are already stored or cached are not asked for again. Writes
-    comparison.json, report.html, summary.md and junit.xml, and prints the table.
+    Each side is a candidate .yaml, the folder of a stored run or the name of a blessed baseline; or both are result
+    files of other tools (Inspect, lm-eval, promptfoo and more). Answers that are already stored or cached are not
+    asked for again. Writes comparison.json, report.html, summary.md and junit.xml, and prints the table.
 
     \b
     evalharness compare base.yaml candidate.yaml
