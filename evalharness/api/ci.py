@@ -136,6 +136,10 @@ def _baseline(
     if base is None:
         yield given
         return
+    if Path(given).is_absolute() or ".." in Path(given).parts:
+        raise UsageError(
+            f"{given}: with a base-ref the baseline is a file of that commit; give its path in the repository"
+        )
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evalharness-")))
         tree = stack.enter_context(base_tree(use.cwd, base.ref, base.shared, scratch))

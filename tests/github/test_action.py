@@ -135,7 +135,7 @@ def test_nothing_that_fails_while_telling_turns_a_regression_green(made: Made, g
     assert any(line.startswith("::warning title=no comment was written::") for line in ran.annotations)
     assert github.comments == []
     job.env = {"GITHUB_API_URL": "http://evil.example", "GITHUB_STEP_SUMMARY": "/proc/none/summary"}
-    nowhere = job.run(**GATE, **SHARED)
+    nowhere = job.run(**GATE, **SHARED, annotations="0")
     assert nowhere.code["Write the summary"] == 2 and nowhere.code["Comment on the pull request"] == 2
     assert nowhere.outputs["verdict"] == "regression" and nowhere.code["Verdict"] == 1
 
@@ -156,7 +156,7 @@ def test_a_comparison_that_is_killed_is_no_pass(made: Made, github: GitHub) -> N
 
 
 def test_a_base_branch_without_the_suite_ends_with_what_to_do(made: Made, github: GitHub) -> None:
-    ran = made(lambda folder: (folder / "README").write_text("empty"), fewer(0)).run(**GATE, **SHARED)
+    ran = made(lambda folder: (folder / "README").write_text("empty"), fewer(0)).run(**GATE, annotations="0")
     assert ran.code["Compare"] == ran.code["Verdict"] == 4
     assert ran.outputs["verdict"] == "error" and ran.outputs["exit-code"] == "4"
     assert "there is no bot.yaml in HEAD^1: the base branch has no such candidate yet" in ran.log["Compare"]

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from evalharness.cli.main import run
 from evalharness.github.comments import LIMIT
-from tests.github.runner import SHA, GitHub, Repository, pull, read_outputs, small
+from tests.github.runner import ROOT, SHA, GitHub, Repository, pull, read_outputs, small
 
 
 @pytest.fixture
@@ -98,6 +99,9 @@ def test_a_shallow_clone_is_told_how_deep_it_has_to_be(
     assert code == 2 and "shallow; give actions/checkout `fetch-depth: 2`" in err
     for ref in ("--upload-pack=touch x", "no-such", "HEAD^1 --"):
         assert command(*GATE, f"--base-ref={ref}")[0] == 2
+    for base in ("../bot.yaml", str(tmp_path / "origin" / "bot.yaml")):
+        code, _, err = command("ci", "gate", base, "bot.yaml", "--out", "out", "--base-ref", "HEAD")
+        assert code == 2 and "is a file of that commit" in err
 
 
 def test_without_a_repository_a_base_ref_is_refused(checkout: Path) -> None:
@@ -162,6 +166,25 @@ def test_a_job_about_no_pull_request_has_nothing_to_comment_on(checkout: Path, g
     assert code == 2 and "not a job on GitHub" in err
     code, _, err = command("ci", "comment", "out", env=job(github, checkout, GITHUB_TOKEN=""))
     assert code == 2 and "there is no token" in err
+
+
+def test_a_store_is_cached_under_what_it_holds(checkout: Path) -> None:
+    assert command(*GATE)[0] == 0
+
+    def key(found: str) -> str:
+        output = checkout / "output"
+        output.unlink(missing_ok=True)
+        script = str(ROOT / "ci/action/store_key.py")
+        env = {**os.environ, "CACHE_KEY": "gate-", "CACHE_FOUND": found, "GITHUB_OUTPUT": str(output)}
+        subprocess.run([sys.executable, "-I", script, ".evalharness"], check=True, env=env)
+        return read_outputs(output.read_text())["key"]
+
+    first = key("")
+    assert first.startswith("gate-") and first == key("gate-of another")
+    assert key(first) == ""  # as it was restored: nothing to save
+    assert command(*GATE, "--args", "--seed 9 --fresh")[0] == 0
+    small(checkout, 3)
+    assert command(*GATE)[0] in (0, 3) and key(first) not in ("", first)
 
 
 # --- the two workflows of a fork -------------------------------------------------------------------------------------

@@ -153,3 +153,30 @@ def test_it_fits_a_comment_and_counts_the_rows_it_leaves_out(n: int) -> None:
     metrics = len(re.findall(r"^\| ✅ \| `eval-", text, re.M))
     assert f"{n - metrics:,} more metrics in report.html" in text
     assert all(line.endswith("|") for line in text.splitlines() if line.startswith("|"))
+
+
+def test_what_asking_took_is_told_of_a_side_that_was_asked() -> None:
+    spent = {"calls": 1200, "cached": 40, "input_tokens": 90_000, "output_tokens": 8_000, "cost_usd": 1.25}
+    sides = {
+        "baseline": build.side("baseline", "one", facts={"calls": 0, "output_tokens": 5}),
+        "candidate": build.side("candidate", "two", facts=spent),
+    }
+    lines = render_markdown(build.verdict(checks=build.checks_of_every_status(), **sides)).splitlines()
+    (told,) = [line for line in lines if " asked: " in line]
+    assert told.startswith(
+        "- candidate asked: calls made 1,200, answers from the cache 40, input tokens 90,000,"
+    )
+    assert told.endswith("cost \\$1.25")
+
+
+def test_many_regressed_cases_are_folded_and_a_waiver_is_offered() -> None:
+    changes = tuple(build.change(f"case-{i}", "yes", "no") for i in range(14))
+    lines = render_markdown(
+        build.verdict(checks=build.checks_of_every_status(), changes=changes)
+    ).splitlines()
+    fold = lines.index("<details>")
+    assert lines[fold + 1 : fold + 4] == ["<summary>4 more</summary>", "", lines[fold + 3]]
+    assert len([line for line in lines[:fold] if line.startswith("- `case-")]) == 10
+    assert any("under `gate.waivers`: `{metric: routing/exact_match, max_drop: …" in line for line in lines)
+    calm = render_markdown(build.verdict(checks=(build.checks_of_every_status()[-1],)))
+    assert "waivers" not in calm
