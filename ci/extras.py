@@ -20,7 +20,15 @@ OVERRIDES = str(ROOT / "requirements" / "overrides.txt")
 IMPORTS = {
     "benchmarks": ["lm_eval", "inspect_ai"],
     "rag": ["ragas", "ragas.metrics.collections"],
-    "text": ["evaluate", "rouge_score", "sacrebleu", "bert_score", "sklearn", "nltk", "sentence_transformers"],
+    "text": [
+        "evaluate",
+        "rouge_score",
+        "sacrebleu",
+        "bert_score",
+        "sklearn",
+        "nltk",
+        "sentence_transformers",
+    ],
     "retrieval": ["ranx", "sentence_transformers"],
     "contamination": ["datasketch", "pyarrow"],
     "stats": ["statsmodels", "pandas"],

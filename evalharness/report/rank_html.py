@@ -123,9 +123,7 @@ def _lede(ranking: Ranking, metric: RankedMetric) -> str:
             else "and is significantly better"
         )
     elif beaten:
-        told = (
-            f"and is significantly better than {beaten} of {others}; the rest cannot be told apart from it"
-        )
+        told = f"and is significantly better than {beaten} of {others}; the rest cannot be told apart from it"
     else:
         told = (
             "and cannot be told apart from any other candidate" if others > 1 else "and cannot be told apart"

@@ -117,8 +117,9 @@ class HfEvaluate:
         except Exception as error:  # the script may raise anything
             said = " ".join(str(error).split())[:300]
             hint = "" if Path(self._metric_name).exists() else "; a name needs the network, a folder does not"
+            name = Path(self._metric_name).name
             raise UsageError(
-                f"evaluate: metric {Path(self._metric_name).name!r} cannot be loaded: {type(error).__name__}: {said}{hint}"
+                f"evaluate: metric {name!r} cannot be loaded: {type(error).__name__}: {said}{hint}"
             ) from error
 
     def _one(self, case: Case, response: Response) -> Score:
