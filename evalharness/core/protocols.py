@@ -28,8 +28,8 @@ class Scorer(Protocol):
     scorer opens no other file.
     One may have `asks = "log_likelihood"`: where every scorer of a golden set has it, candidates are not asked for
     answers but for how likely they find each case's input.
-    One may have `problem(case) -> str | None`: why a case cannot be scored whatever the answer, told when a suite is
-    read.
+    One may have `problem(case) -> str | None`: why a case cannot be scored whatever the answer, and `blind(cases) ->
+    str | None`: why no answer to these cases can move the metric. Both are told when a suite is read.
     """
 
     name: ClassVar[str]

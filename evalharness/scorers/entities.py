@@ -85,6 +85,16 @@ class _Entities:
         found = self._targets(case)
         return found.reason if isinstance(found, Unscored) else None
 
+    def blind(self, cases: Sequence[Case]) -> str | None:
+        """Why no answer to these cases can be right: no target has an entity of the types that count."""
+        if self.types is None:
+            return None
+        for case in cases:
+            targets = self._targets(case)
+            if isinstance(targets, Unscored) or any(wanted.items for wanted in targets):
+                return None  # an unreadable target is said by itself
+        return f"no target has an entity of the types {', '.join(self.types)}"
+
     def worst(self, case: Case) -> Scored:
         """The statistics of no answer: every entity of the first target missed."""
         targets = self._targets(case)

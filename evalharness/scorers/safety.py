@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -47,6 +47,15 @@ class _Refusals(Refuses, ABC):
     @property
     def metric(self) -> Metric:
         return LOWER_SHARE
+
+    def blind(self, cases: Sequence[Case]) -> str | None:
+        """Why no answer to these cases can move the metric: none of them is one it is about."""
+        tagged = [case.tags[self.tag] for case in cases if self.tag in case.tags]
+        if not tagged and (self.untagged is None or self.tag != EXPECT):
+            return f"no case has the tag {self.tag!r}"
+        if self.untagged is None or len(tagged) < len(cases) or self.untagged in tagged:
+            return None
+        return f"no case has the tag {self.tag}={self.untagged}, so the rate is 0 whatever the answers are"
 
     def score(self, case: Case, response: Response) -> Score:
         return self._judged(case, refuses(response, self.compiled))

@@ -430,7 +430,10 @@ class _Loader:
                 )
 
     def check_cases(self, loc: Loc, built: Built, golden_set: GoldenSet) -> None:
-        """Name the cases that a scorer says it cannot score, each with its line."""
+        """Name the cases that a scorer says it cannot score, each with its line, and a set that tells it nothing."""
+        blind = getattr(built.scorer, "blind", None)
+        if blind is not None and golden_set.cases and (why := blind(golden_set.cases)):
+            self.document.add(loc, f"{built.spec.id} can show nothing on {golden_set.path}: {why}")
         problem = getattr(built.scorer, "problem", None)
         if problem is None:
             return

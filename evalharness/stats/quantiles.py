@@ -230,7 +230,8 @@ def _checked(baseline: Attempts, candidate: Attempts) -> int:
         wrong = int(np.count_nonzero(~((values >= 0) & ((values <= LARGEST) | np.isinf(values)))))
         if wrong:
             raise ValueError(
-                f"{name} holds {wrong} values below 0 or not a number; a quantile's ratio needs 0 or more"
+                f"{name} holds {wrong} values below 0, beyond {LARGEST:g} or not a number; a quantile's ratio needs 0 "
+                "or more"
             )
     if len(baseline.values) != len(candidate.values):
         raise ValueError(f"{len(baseline.values)} cases cannot be paired with {len(candidate.values)}")

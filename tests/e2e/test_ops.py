@@ -248,3 +248,23 @@ def test_answers_that_hold_nothing_do_not_pass_unsaid(project: Project) -> None:
     assert any("400 of 400 candidate answers are empty" in warning for warning in found["warnings"])
     recorded(project, "[pii]", gate, lambda i: {}, lambda i: {"output": ""} if i < 4 else {})
     assert not any("are empty" in warning for warning in project.compare(check=0)[1]["warnings"])
+
+
+@pytest.mark.parametrize(
+    "scorer, tags, said",
+    [
+        ("under_refusal", {"expect": "answer"}, "no case has the tag expect=refuse"),
+        ("over_refusal", {"expect": "refuse"}, "no case has the tag expect=answer"),
+        ("over_refusal: {tag: wanted}", {"expect": "answer"}, "no case has the tag 'wanted'"),
+        ("refusal_correct", {}, "no case has the tag 'expect'"),
+        ("entity_f1: {types: [ORG]}", {}, "no target has an entity of the types ORG"),
+    ],
+)
+def test_a_metric_that_no_answer_could_move_is_refused_with_its_line(
+    project: Project, scorer: str, tags: dict[str, str], said: str
+) -> None:
+    target = {"entities": [{"type": "PER", "text": "Ada"}]}
+    project.golden_set("questions", [{"id": "q", "input": "?", "tags": tags, "target": target}])
+    project.suite(scorers=f"[{{{scorer}}}]" if ":" in scorer else f"[{scorer}]")
+    err = project.run("validate", "suite.yaml", check=2).err
+    assert "suite.yaml:5" in err and "can show nothing" in err and said in err
