@@ -34,6 +34,7 @@ IMPORTS = {
     "stats": ["statsmodels", "pandas"],
     "local": ["transformers", "torch", "peft", "accelerate"],
     "train": ["trl", "peft", "datasets"],
+    "remote": ["fsspec"],
     "traffic": ["duckdb"],
     "ray": ["ray"],
 }
