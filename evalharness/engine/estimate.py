@@ -141,6 +141,12 @@ class _Asking:
         self._tokens: EarlierTokens | None = earlier_tokens(runs, model)
         self._most_out: int | None = model.decoding.get("max_tokens")
         self._open: dict[int, list[Request]] = {}
+        # a tool words its prompts when it runs, and says then how long answers may be
+        self._worded_elsewhere = {
+            item.golden_set.name
+            for item in suite.evals
+            if item.benchmark is not None and item.task is not None
+        }
 
     def cost(self, role: str, stages: Sequence[Stage], critical: int, answers: int) -> SideCost:
         own = self._model.repeats or 1
@@ -180,6 +186,8 @@ class _Asking:
         if self._tokens is not None:
             mean_in, mean_out = self._tokens.mean[name]
             tokens_in, tokens_out = round(mean_in * calls), round(mean_out * calls)
+        elif calls and name in self._worded_elsewhere:
+            tokens_in = tokens_out = None
         else:
             characters = sum(len(m.content) for request in requests for m in request.messages)
             tokens_in = ceil(characters / CHARACTERS_PER_TOKEN)
@@ -209,10 +217,15 @@ class _Asking:
     def _tokens_from(self) -> str:
         if self._tokens is not None:
             return f"mean of {self._tokens.answers:,} earlier answers of {self._tokens.name}"
+        elsewhere = (
+            "; of benchmarks unknown before a first run, and a case may take several calls"
+            if self._worded_elsewhere
+            else ""
+        )
         rough = "input: a rough estimate, a quarter of the prompts' characters"
         if self._most_out is None:
-            return f"{rough}; output: unknown, since decoding.max_tokens is not set"
-        return f"{rough}; output: at most decoding.max_tokens ({self._most_out:,}) each"
+            return f"{rough}; output: unknown, since decoding.max_tokens is not set{elsewhere}"
+        return f"{rough}; output: at most decoding.max_tokens ({self._most_out:,}) each{elsewhere}"
 
     def _still_open(self, repeats: int) -> list[Request]:
         """The requests that a run with so many repeats would send."""

@@ -282,6 +282,15 @@ def test_the_model_itself_passes_and_a_task_of_another_version_is_refused(bench:
     )
 
 
+def test_a_plan_does_not_guess_the_tokens_of_prompts_that_lm_eval_words(bench: Bench) -> None:
+    bench.bench(sums="lm_eval: sums")
+    bench.local("base", "decoding: {max_tokens: 4}\nprice: {input_per_million: 1, output_per_million: 1}\n")
+    found = json.loads(bench.run("plan", "base.yaml", "--json").out)
+    stage = found["sides"][0]["stages"][0]
+    assert (stage["calls"], stage["input_tokens"], stage["usd"]) == (18, None, None)
+    assert "unknown before a first run" in found["sides"][0]["tokens_from"]
+
+
 # --- a server ------------------------------------------------------------------------------------------------------
 
 

@@ -25,5 +25,5 @@ def command(files: tuple[str, ...], allow: tuple[Path, ...]) -> int:
     problems = api.validate(files, settings(allow=allow))
     if problems:
         raise SpecError(problems)
-    emit(f"{len(files)} file{'s' if len(files) > 1 else ''} and all they name: no problems")
+    emit(f"{len(files)} file{'s' if len(files) > 1 else ''} and the files they name: no problems")
     return 0
