@@ -202,13 +202,13 @@ def _marks(verdict: Verdict, folder: Path, use: Settings) -> tuple[tuple[command
 
 
 def _files(folder: Path, use: Settings) -> dict[str, str]:
-    """Golden set → its cases.jsonl as an absolute path; empty where the suite's files are not at hand."""
+    """Golden set → its cases.jsonl as a user would write it; empty where the suite's files are not at hand."""
     try:
         suite = api.load_suite(read_report_manifest(folder)["suite"], use)
     except EvalHarnessError:
         return {}
     return {
-        golden_set.name: str((use.cwd / golden_set.path / "cases.jsonl").resolve())
+        golden_set.name: use.paths.show((use.cwd / golden_set.path / "cases.jsonl").resolve())
         for golden_set in suite.golden_sets
         if golden_set.path
     }
@@ -265,7 +265,7 @@ def annotate(report: str | Path, most: int = 10, settings: Settings | None = Non
     found = read_outcome(report)
     root = Path(use.environ.get("GITHUB_WORKSPACE") or use.cwd).resolve()
     level: commands.Level = "error" if found.returned else "warning"
-    marks = [_placed(mark, root) for mark in found.cases]
+    marks = [_placed(mark, use.cwd, root) for mark in found.cases]
     lines = commands.annotate(
         level, marks, total=found.n_cases, most=most, rest="more cases regressed; the report has them all"
     )
@@ -287,10 +287,11 @@ def annotate(report: str | Path, most: int = 10, settings: Settings | None = Non
     return lines
 
 
-def _placed(mark: commands.Mark, root: Path) -> commands.Mark:
+def _placed(mark: commands.Mark, cwd: Path, root: Path) -> commands.Mark:
     """The mark with its file as GitHub wants it, from the top of the repository; without one that lies elsewhere."""
     try:
-        return replace(mark, file=Path(mark.file).relative_to(root).as_posix()) if mark.file else mark
+        path = (cwd / mark.file).resolve()
+        return replace(mark, file=path.relative_to(root).as_posix()) if mark.file else mark
     except ValueError:
         return replace(mark, file="", line=0)
 

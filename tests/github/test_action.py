@@ -10,6 +10,8 @@ import pytest
 
 from tests.github.runner import ROOT, SHA, GitHub, Repository, Runner, copy, desk, git, small
 
+pytestmark = pytest.mark.slow
+
 Made = Callable[..., Runner]
 GATE = {"base": "bot.yaml", "candidate": "bot.yaml", "base_ref": "HEAD^1"}
 DESK = GATE | {"name": "support-desk"}
@@ -93,6 +95,7 @@ def test_the_embedded_example_is_caught_and_told(made: Made, github: GitHub) -> 
         for line in errors
     )
     assert "::notice::81 more cases regressed; the report has them all" in ran.annotations
+    assert str(job.folder) not in (job.folder / "evalharness-report" / "ci.json").read_text()
     # the base was asked in its own files, and those are gone
     assert git(job.folder, "worktree", "list").count("\n") == 0
 
