@@ -168,15 +168,7 @@ def paired_quantile(
     if not carried(alpha, draws):
         no_pass = no_pass or too_strict(alpha, draws)
     delta = sign * (right.value - left.value) + 0.0
-    ends = (
-        float(np.quantile(low, tail, method="lower")),
-        float(np.quantile(high, 1 - tail, method="higher")),
-    )
-    if sign > 0:
-        lower = float(np.quantile(low, alpha, method="lower"))
-    else:
-        ends = (-ends[1], -ends[0])
-        lower = -float(np.quantile(high, 1 - alpha, method="higher"))
+    ends, lower = _bounds(low, high, sign, alpha, tail)
     if math.isinf(lower):
         no_pass = no_pass or "too few of the values lie beyond this quantile to bound it"
     rise, fall = _share(low <= 0), _share(high >= 0)
@@ -310,6 +302,19 @@ def _changes(left: _Side, right: _Side, at_left: Array, at_right: Array) -> tupl
         np.where(np.isnan(pairs[1]), np.inf, pairs[1]),
         pairs[2],
     )
+
+
+def _bounds(
+    low: Array, high: Array, sign: float, alpha: float, tail: float
+) -> tuple[tuple[float, float], float]:
+    """The two ends of the interval, and the one-sided lower bound, on the goodness scale."""
+    ends = (
+        float(np.quantile(low, tail, method="lower")),
+        float(np.quantile(high, 1 - tail, method="higher")),
+    )
+    if sign > 0:
+        return ends, float(np.quantile(low, alpha, method="lower"))
+    return (-ends[1], -ends[0]), -float(np.quantile(high, 1 - alpha, method="higher"))
 
 
 def _up(ordered: Array, at: Array) -> Array:
