@@ -16,12 +16,14 @@ from evalharness.core.runs import Run
 from evalharness.stats.paired import paired_cases, paired_corpus
 from evalharness.stats.ppi import ppi_difference
 from evalharness.stats.preference import win_rate
-from evalharness.stats.quantiles import Attempts, paired_quantile
+from evalharness.stats.quantiles import Attempts, paired_quantile, quantile
 from evalharness.stats.rates import exact_upper
 from evalharness.stats.ratio import paired_log_ratio
 
 MOST_RARE: Final = 10
 """Up to this many events are few: what they leave open is then said beside the difference."""
+SPREAD: Final = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+"""The quantiles that a report shows beside the one that is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def estimated(sample: Sample, *, whole: bool) -> Estimated:
     if kind == "preference":
         return Estimated(_preference(sample))
     if kind == "quantile":
-        return Estimated(_quantile(sample))
+        return Estimated(_quantile(sample), _spread(sample) if whole else {})
     return Estimated(_cases(sample), note=_rare(sample))
 
 
@@ -178,6 +180,16 @@ def _quantile(sample: Sample) -> PairedEstimate:
         level=sample.levels.level,
         rng=sample.rng,
     )
+
+
+def _spread(sample: Sample) -> dict[str, Any]:
+    """How the answers of both sides are spread, for a report: {"quantiles": [[share, value], ...]} by role."""
+    assert sample.paired.attempts is not None
+    sides = [side.values[sample.index][side.held[sample.index]] for side in sample.paired.attempts]
+    return {
+        role: {"quantiles": [[q, quantile(values, q)] for q in SPREAD]}
+        for role, values in zip(("baseline", "candidate"), sides, strict=True)
+    }
 
 
 def _rare(sample: Sample) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -12,7 +12,9 @@ from evalharness.core.attempts import Failure, Response
 from evalharness.core.cases import Case
 from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison
 from evalharness.report import numbers
-from evalharness.report.diff import Effort, Marked, Part, plain, word_diff
+from evalharness.report.causes import Cause, Causes, worst_fall
+from evalharness.report.diff import SHOWN, Effort, Marked, Part, plain, word_diff
+from evalharness.report.groups import Tally, tallies
 from evalharness.report.opinions import CaseVerdict, Verdicts, by_case, case_verdicts, preference
 from evalharness.report.text import one_line, strip_control
 
@@ -26,13 +28,23 @@ _WHY: Final = 500
 _WHYS: Final = 8
 
 
+_CRITICAL: Final = 200
+_LEAST: Final = 240
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many cases of each group a report holds at most."""
+    """How many cases a report holds at most: of each group, in all, and about how many characters of their answers."""
 
-    regressed: int = 200
-    fixed: int = 100
-    changed: int = 100
+    regressed: int = 10_000
+    fixed: int = 10_000
+    changed: int = 10_000
+    cases: int = 10_000
+    characters: int = 8_000_000
+
+    def of_text(self, cases: int) -> int:
+        """How much of an answer is shown where `cases` cases share the room: 240 to 1,500 characters."""
+        return max(_LEAST, min(SHOWN, self.characters // (2 * max(1, cases))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +69,14 @@ class Move:
 class CaseView:
     """One changed case as shown. `anchor` is stable: it depends on the key alone. `failed_*` name a missing answer.
 
-    `whys` are (metrics, what their scorers say of the worse answer).
+    `cause` is what changed. `whys` are (metrics, what their scorers say of the worse answer).
     """
 
     key: str
     anchor: str
     group: Group
     critical: bool
+    cause: Cause
     where: str
     tags: tuple[str, ...]
     question: str
@@ -107,13 +120,17 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CasesView:
-    """Every case a report shows. Critical failures first, then regressed, fixed, other changes (largest fall first)."""
+    """Every case a report shows: critical failures first, then regressed, fixed, other changes (largest fall first).
+
+    `tallies` count all changed cases, those that are not shown among them, by what changed.
+    """
 
     critical: tuple[CriticalView, ...]
     critical_total: int
     regressed: Shown
     fixed: Shown
     changed: Shown
+    tallies: tuple[Tally, ...]
 
     @property
     def all(self) -> tuple[CaseView, ...]:
@@ -126,41 +143,37 @@ def build_cases(comparison: Comparison, limits: Limits | None = None) -> CasesVi
     limits = limits or Limits()
     critical = {failure.key for failure in comparison.critical}
     metrics = {metric.id: metric for metric in comparison.metrics}
-    effort, verdicts = Effort(), by_case(comparison.judges)
-    regressed = [c for c in comparison.changes if c.regressed]
+    reader = Causes(comparison)
+    causes = {change.key: reader.of(change) for change in comparison.changes}
     # Stable: given order within the critical ones and within the rest.
-    regressed.sort(key=lambda change: change.key not in critical)
+    regressed = sorted((c for c in comparison.changes if c.regressed), key=lambda c: c.key not in critical)
     fixed = [c for c in comparison.changes if c.fixed and not c.regressed]
     changed = [c for c in comparison.changes if not c.fixed and not c.regressed]
-    if len(changed) > limits.changed:
-        worst = {id(c): _largest_fall(c, metrics) for c in changed}
-        changed.sort(key=lambda c: worst[id(c)])
-
-    def show(changes: Sequence[CaseChange], group: Group, limit: int) -> Shown:
-        views = (_case(c, group, c.key in critical, metrics, effort, verdicts) for c in changes[:limit])
-        return Shown(tuple(views), len(changes))
-
-    groups = {
-        "regressed": show(regressed, "regressed", limits.regressed),
-        "fixed": show(fixed, "fixed", limits.fixed),
-        "changed": show(changed, "changed", limits.changed),
+    changed.sort(key=lambda c: worst_fall(c, metrics))
+    most_changed = limits.cases - min(len(regressed), limits.regressed)
+    most_fixed = most_changed - min(len(changed), limits.changed)
+    chosen: dict[Group, list[CaseChange]] = {
+        "regressed": regressed[: min(limits.regressed, limits.cases)],
+        "changed": changed[: max(0, min(limits.changed, most_changed))],
+        "fixed": fixed[: max(0, min(limits.fixed, most_fixed))],
     }
-    anchors = {view.anchor for shown in groups.values() for view in shown.cases}
-    failures = comparison.critical[: limits.regressed]
+    room = limits.of_text(sum(map(len, chosen.values())))
+    maker = _Maker(critical, metrics, by_case(comparison.judges), Effort(), room, causes)
+    # In the order a reader meets them: what effort there is goes to those that broke.
+    shown: dict[Group, tuple[CaseView, ...]] = {
+        group: tuple(maker.view(change, group) for change in chosen[group])
+        for group in ("regressed", "fixed", "changed")
+    }
+    anchors = {view.anchor for views in shown.values() for view in views}
+    failures = comparison.critical[:_CRITICAL]
     return CasesView(
         critical=tuple(_critical(failure, anchors) for failure in failures),
         critical_total=len(comparison.critical),
-        **groups,
+        regressed=Shown(shown["regressed"], len(regressed)),
+        fixed=Shown(shown["fixed"], len(fixed)),
+        changed=Shown(shown["changed"], len(changed)),
+        tallies=tallies(comparison.changes, causes),
     )
-
-
-def _largest_fall(change: CaseChange, metrics: dict[str, MetricComparison]) -> float:
-    """The worst movement of a case in margins of its metric: characters and fractions rank together."""
-    falls = [0.0]
-    for metric_id, delta in change.deltas.items():
-        metric = metrics.get(metric_id)
-        falls.append(delta / metric.max_drop if metric is not None and metric.max_drop > 0 else delta)
-    return min(falls)
 
 
 def anchor(key: str) -> str:
@@ -180,42 +193,47 @@ def _critical(failure: CriticalFailure, anchors: set[str]) -> CriticalView:
     )
 
 
-def _case(
-    change: CaseChange,
-    group: Group,
-    critical: bool,
-    metrics: dict[str, MetricComparison],
-    effort: Effort,
-    verdicts: Verdicts,
-) -> CaseView:
-    case, before, after = change.case, change.before, change.after
-    if isinstance(before, Response) and isinstance(after, Response):
-        old, new = word_diff(_said(before, case), _said(after, case), effort)
-    else:
-        old, new = _alone(before, case), _alone(after, case)
-    question = case.question
-    wanted = case.targets or _relevant(case)
-    targets = [_target(target) for target in wanted[:_TARGETS]]
-    return CaseView(
-        key=one_line(change.key, 200),
-        anchor=anchor(change.key),
-        group=group,
-        critical=critical or case.critical,
-        where=one_line(f"{change.golden_set}, line {case.line}" if case.line else change.golden_set, 200),
-        tags=tuple(one_line(f"{key}={value}", 120) for key, value in sorted(case.tags.items())),
-        question=strip_control(question[:_QUESTION]),
-        question_more=max(0, len(question) - _QUESTION),
-        targets=tuple(targets),
-        targets_more=max(0, len(wanted) - _TARGETS),
-        moves=tuple(_moves(change, metrics)),
-        before=old,
-        after=new,
-        failed_before=_failed(before),
-        failed_after=_failed(after),
-        note=_note(before, after, case, old, new),
-        whys=_whys(change),
-        verdicts=case_verdicts(verdicts.get((change.golden_set, case.id), ())),
-    )
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """What it takes to make the views of the cases of one comparison. `room` is the most of a text that is shown."""
+
+    critical: set[str]
+    metrics: dict[str, MetricComparison]
+    verdicts: Verdicts
+    effort: Effort
+    room: int
+    causes: dict[str, Cause]
+
+    def view(self, change: CaseChange, group: Group) -> CaseView:
+        case, before, after = change.case, change.before, change.after
+        if isinstance(before, Response) and isinstance(after, Response):
+            old, new = word_diff(_said(before, case), _said(after, case), self.effort, self.room)
+        else:
+            old, new = _alone(before, case, self.room), _alone(after, case, self.room)
+        question, limit = case.question, min(_QUESTION, self.room)
+        wanted = case.targets or _relevant(case)
+        targets = [_target(target) for target in wanted[:_TARGETS]]
+        return CaseView(
+            key=one_line(change.key, 200),
+            anchor=anchor(change.key),
+            group=group,
+            critical=change.key in self.critical or case.critical,
+            cause=self.causes[change.key],
+            where=one_line(f"{change.golden_set}, line {case.line}" if case.line else change.golden_set, 200),
+            tags=tuple(one_line(f"{key}={value}", 120) for key, value in sorted(case.tags.items())),
+            question=strip_control(question[:limit]),
+            question_more=max(0, len(question) - limit),
+            targets=tuple(targets),
+            targets_more=max(0, len(wanted) - _TARGETS),
+            moves=tuple(_moves(change, self.metrics)),
+            before=old,
+            after=new,
+            failed_before=_failed(before),
+            failed_after=_failed(after),
+            note=_note(before, after, case, old, new),
+            whys=_whys(change),
+            verdicts=case_verdicts(self.verdicts.get((change.golden_set, case.id), ()), self.room),
+        )
 
 
 def _whys(change: CaseChange) -> tuple[tuple[str, str], ...]:
@@ -248,8 +266,8 @@ def _relevant(case: Case) -> tuple[str, ...]:
     return tuple(_graded(document, case) for document in relevant)
 
 
-def _alone(side: Response | Failure, case: Case) -> Marked:
-    return plain(_said(side, case)) if isinstance(side, Response) else Marked((), 0, 0)
+def _alone(side: Response | Failure, case: Case, room: int) -> Marked:
+    return plain(_said(side, case), room) if isinstance(side, Response) else Marked((), 0, 0)
 
 
 def _failed(side: Response | Failure) -> str:

@@ -14,10 +14,15 @@ from markupsafe import Markup
 
 from evalharness.core.verdicts import Verdict
 from evalharness.report import words
-from evalharness.report.cases import CasesView, build_cases
+from evalharness.report.case_data import case_data
+from evalharness.report.cases import build_cases
 from evalharness.report.evidence import EARLY_MARK, EARLY_MEANS
+from evalharness.report.groups import concentrations
 from evalharness.report.plot import Panel, panels
+from evalharness.report.spread import histograms, percentiles
+from evalharness.report.story import build_story
 from evalharness.report.tables import breakdown
+from evalharness.report.trend import Trend, build_trends
 from evalharness.report.view import EVEN_MARK, EVEN_MEANS, MetricRow, View, build_view
 
 if TYPE_CHECKING:
@@ -25,29 +30,42 @@ if TYPE_CHECKING:
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _SLICES: Final = 200
+_FIRST: Final = 30
+"""Cases of each group that the page shows without its script."""
 
 
-def render_html(verdict: Verdict, logs: Sequence[Log] = ()) -> str:
-    """The verdict as one self-contained page. `logs` are files beside it that it links to.
+def render_html(verdict: Verdict, logs: Sequence[Log] = (), trends: Sequence[Trend] = ()) -> str:
+    """The verdict as one self-contained page. `logs` are files beside it that it links to, `trends` what was blessed.
 
     Every string of the verdict is escaped by the template and cleaned before it; a strict content policy admits the
-    page's own style and script by their hashes and nothing else. At most 200 regressed, 100 fixed and 100 otherwise
-    changed cases are held, and the page says what it leaves out.
+    page's own style and script by their hashes and nothing else. At most 10,000 changed cases in 16 million characters
+    are held, which the script draws as they are looked at, and the page says what it leaves out.
     """
     view = build_view(verdict)
     cases = build_cases(verdict.comparison)
+    data, held = case_data(cases)
+    where = concentrations(verdict)
     css, js = _asset("report.css"), _asset("report.js")
     tables = [breakdown(row.label, row.breakdown) for row in view.metrics if row.breakdown]
     slices = view.slices[:_SLICES]
     text = _template().render(
         view=view,
         cases=cases,
+        story=build_story(verdict, cases.tallies, where),
+        where=where,
+        data=Markup(data),
+        first=_FIRST,
+        static=sum(min(_FIRST, len(s.cases)) for s in (cases.regressed, cases.changed, cases.fixed)),
+        held=held,
+        total=cases.regressed.total + cases.changed.total + cases.fixed.total,
+        histograms=histograms(verdict.comparison),
+        percentiles=percentiles(verdict.comparison),
+        trends=build_trends(trends),
         panels=panels(view.metrics),
         slice_panels=_by_metric(slices),
         gating_slices=any(row.gated for row in view.slices),
         slices_left_out=len(view.slices) - len(slices),
         breakdowns=[table for table in tables if table is not None],
-        filters=_filters(cases),
         facts=_facts(view),
         logs=logs,
         versions=_versions(view),
@@ -101,16 +119,6 @@ def _by_metric(rows: tuple[MetricRow, ...]) -> list[tuple[MetricRow, Panel]]:
     for row in rows:
         groups.setdefault(row.id, []).append(row)
     return [(group[0], panels(group)[0]) for group in groups.values()]
-
-
-def _filters(cases: CasesView) -> dict[str, dict[str, int]]:
-    """Metric and slice names of the shown cases → the number that stands for them in data attributes."""
-    metrics = sorted({move.metric for case in cases.all for move in case.moves})
-    tags = sorted({tag for case in cases.all for tag in case.tags})
-    return {
-        "metrics": {name: index for index, name in enumerate(metrics)},
-        "tags": {name: index for index, name in enumerate(tags)},
-    }
 
 
 def _facts(view: View) -> list[tuple[str, str, str]]:

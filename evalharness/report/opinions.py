@@ -57,23 +57,25 @@ def by_case(judged: Iterable[JudgedEval]) -> Verdicts:
     return found
 
 
-def case_verdicts(found: Sequence[tuple[JudgedEval, Judgment]]) -> tuple[CaseVerdict, ...]:
-    """What judges said of one case: at most four judgments of each judge, eight votes of each."""
+def case_verdicts(
+    found: Sequence[tuple[JudgedEval, Judgment]], room: int = _RATIONALE
+) -> tuple[CaseVerdict, ...]:
+    """What judges said of one case: at most four judgments of each judge, eight votes, `room` characters each."""
     shown: dict[str, int] = {}
     views = []
     for one, judgment in found:
         shown[one.eval] = shown.get(one.eval, 0) + 1
         if shown[one.eval] <= _JUDGMENTS:
-            views.append(_verdict(one, judgment))
+            views.append(_verdict(one, judgment, room))
     return tuple(views)
 
 
-def _verdict(one: JudgedEval, judgment: Judgment) -> CaseVerdict:
+def _verdict(one: JudgedEval, judgment: Judgment, room: int) -> CaseVerdict:
     return CaseVerdict(
         metric=one_line(metric_of(one), _NAME),
         said=_said(one, judgment),
         flags=tuple(one_line(flag, _NAME) for flag in judgment.flags),
-        votes=tuple(_vote(one, vote) for vote in judgment.votes[:_VOTES]),
+        votes=tuple(_vote(one, vote, room) for vote in judgment.votes[:_VOTES]),
         more=max(0, len(judgment.votes) - _VOTES),
     )
 
@@ -108,7 +110,7 @@ def preference(value: float) -> str:
 _SHOWN_AS: Final = {"AB": "Baseline's answer first (A)", "BA": "Candidate's answer first (A)"}
 
 
-def _vote(one: JudgedEval, vote: Vote) -> VoteView:
+def _vote(one: JudgedEval, vote: Vote, room: int) -> VoteView:
     heads = [] if vote.order is None else [_SHOWN_AS[vote.order]]
     if len(one.judge.panel) > 1:
         heads.insert(0, one_line(vote.judge, _NAME))
@@ -122,8 +124,8 @@ def _vote(one: JudgedEval, vote: Vote) -> VoteView:
     return VoteView(
         head=", ".join(heads),
         said=said,
-        rationale=strip_control(vote.rationale[:_RATIONALE]).strip(),
-        rationale_more=max(0, len(vote.rationale) - _RATIONALE),
+        rationale=strip_control(vote.rationale[:room]).strip(),
+        rationale_more=max(0, len(vote.rationale) - room),
         marks=tuple(
             (
                 one_line(name, 300),
