@@ -36,22 +36,23 @@ NOTHING: Final = Standing(value=None, n=0, missing=0)
 
 
 def standings(suite: Suite, run: Run, scorers: Mapping[str, Scorer]) -> dict[str, Standing]:
-    """Every metric that the run has scores of, in suite order. `scorers` by metric id."""
-    return {
-        metric_id: standing(item.golden_set, metric_id, scorers[metric_id], run)
-        for metric_id, item, _ in suite.metrics
-        if metric_id in run.scores and scorers[metric_id].metric.kind != "preference"
-    }
+    """Every metric that the run has scores of, over the cases it was asked, in suite order."""
+    found = {}
+    for metric_id, item, _ in suite.metrics:
+        if metric_id in run.scores and scorers[metric_id].metric.kind != "preference":
+            asked = {case_id for case_id, _ in run.attempts.get(item.golden_set.name, ())}
+            cases = tuple(case for case in item.golden_set.cases if case.id in asked)
+            golden_set = replace(item.golden_set, cases=cases)
+            found[metric_id] = standing(golden_set, metric_id, scorers[metric_id], run)
+    return found
 
 
 def standing(golden_set: GoldenSet, metric_id: str, scorer: Scorer, run: Run) -> Standing:
-    """One metric of a run over the cases it was asked; repeats are averaged inside a case first."""
-    asked = {case_id for case_id, _ in run.attempts.get(golden_set.name, ())}
-    cases = tuple(case for case in golden_set.cases if case.id in asked)
+    """One metric of a run over every case of `golden_set`; repeats are averaged inside a case first."""
     about, stored = scorer.metric, run.scores[metric_id]
     filled: dict[AttemptKey, Score] = {}
     missing, kept = 0, []
-    for case in cases:
+    for case in golden_set.cases:
         worst: Scored | None = None
         if about.kind == "corpus" and isinstance(scorer, CorpusScorer):
             worst = scorer.worst(case)

@@ -48,6 +48,10 @@ from evalharness.api.doctor import diagnosis_text as diagnosis_text
 from evalharness.api.doctor import doctor as doctor
 from evalharness.api.exports import Exported as Exported
 from evalharness.api.exports import export as export
+from evalharness.api.history import history as history
+from evalharness.api.history import history_json as history_json
+from evalharness.api.history import history_table as history_table
+from evalharness.api.history import write_history as write_history
 from evalharness.api.importing import import_results as import_results
 from evalharness.api.labelling import collect_labels as collect_labels
 from evalharness.api.labelling import sample_to_label as sample_to_label

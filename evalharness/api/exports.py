@@ -15,7 +15,9 @@ from evalharness.engine.sides import choose_suite, finished_run, suite_of
 from evalharness.errors import StoreError, UsageError
 from evalharness.redaction import Redactor, secret_values
 from evalharness.report.folder import FILES, read_report_manifest
-from evalharness.store.files import read_json, slug
+from evalharness.store.comparisons import NAME as COMPARISON
+from evalharness.store.comparisons import read_comparison
+from evalharness.store.files import slug
 from evalharness.store.folder import is_run_folder, load_run
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ _FITS: Final[Mapping[str, tuple[str, ...]]] = {
     "project": ("mlflow", "wandb"),
     "spreadsheet": ("csv",),
 }
-_DOCUMENT: Final = "comparison.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +170,7 @@ def _find(place: Path, suite: str | Path | None, scores: bool, use: Settings) ->
         raise StoreError(
             f"{place}: no such folder; give a run folder or the --out folder of an earlier compare"
         )
-    if not (place / _DOCUMENT).is_file():
+    if not (place / COMPARISON).is_file():
         finished_run(place)  # says what it is not
     return _of_report(place, suite, scores, use)
 
@@ -194,7 +195,7 @@ def _of_run(place: Path, given: str | Path | None, use: Settings) -> _Source:
 def _of_report(place: Path, given: str | Path | None, scores: bool, use: Settings) -> _Source:
     from evalharness.exports.rows import Part, tags_of
 
-    manifest, document = read_report_manifest(place), _document(place)
+    manifest, document = read_report_manifest(place), read_comparison(place)
     parts: list[Part] = []
     told: list[str] = []
     suite: Suite | None = None
@@ -223,38 +224,6 @@ def _of_report(place: Path, given: str | Path | None, scores: bool, use: Setting
         folder=place,
         warnings=tuple(dict.fromkeys(told)),
     )
-
-
-def _document(place: Path) -> dict[str, Any]:
-    """comparison.json of a report folder, with everything in it that an export reads.
-
-    Raises:
-        StoreError: missing, damaged, or of another schema.
-    """
-    found = read_json(place / _DOCUMENT)
-    whole = (
-        isinstance(found, dict)
-        and found.get("schema_version") == 1
-        and isinstance(found.get("verdict"), str)
-        and type(found.get("exit_code")) is int
-        and all(isinstance(found.get(key), list) for key in ("metrics", "slices", "reasons"))
-        and all(
-            isinstance(row, dict) and isinstance(row.get("id"), str)
-            for row in (*found["metrics"], *found["slices"])
-        )
-        and all(
-            isinstance(found.get(key), dict) and all(isinstance(found[key].get(name), str) for name in names)
-            for key, names in (
-                ("baseline", ("name", "run_id", "digest")),
-                ("candidate", ("name", "run_id", "digest")),
-                ("suite", ("name", "digest")),
-            )
-        )
-    )
-    if not whole:
-        raise StoreError(f"{place / _DOCUMENT}: damaged, or of another version; run compare again")
-    document: dict[str, Any] = found
-    return document
 
 
 def _run_of(place: Path, role: str, about: Mapping[str, Any], use: Settings) -> Path:

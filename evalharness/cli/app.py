@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rank": ("rank:command", "Rank several candidates: every pair tested, cost and size beside quality."),
     "score": ("score:command", "Score a stored run again, without a call."),
     "report": ("report:command", "Render the reports of an earlier comparison again."),
+    "history": ("history:command", "Show metrics of stored runs over time, and since an anchor."),
     "export": ("export:command", "Write a run or a report for other tools: tables, MLflow, OpenTelemetry."),
     "golden": ("golden:command", "Check and lock golden sets."),
     "judge": ("judge:command", "Draw answers to label, calibrate judges, read verdicts."),

@@ -1,0 +1,227 @@
+"""A metric over time: stored runs and reports, each value, and the difference to the anchor."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from evalharness.api.settings import Settings
+from evalharness.core.histories import History
+from evalharness.core.suites import Redaction, Suite
+from evalharness.engine.scoring import build_scorers
+from evalharness.engine.sides import choose_suite, suite_of
+from evalharness.errors import StoreError, UsageError
+from evalharness.redaction import Redactor, secret_values
+from evalharness.store.comparisons import read_comparison
+from evalharness.store.files import write_text
+
+if TYPE_CHECKING:
+    from evalharness.history.finding import Catalogue
+    from evalharness.history.measuring import Known
+
+LAST: Final = 100
+"""Newest runs of a metric that are shown where nobody says how many."""
+_SHORTEST_ID: Final = 6
+
+
+def history(
+    metrics: Sequence[str] = (),
+    *,
+    runs: Sequence[str | Path] = (),
+    since: str | None = None,
+    last: int = LAST,
+    anchor: str | None = None,
+    suite: str | Path | None = None,
+    settings: Settings | None = None,
+) -> History:
+    """Metrics over the runs and reports that are stored. Nothing is asked, and nothing gates.
+
+    Runs of one candidate name are joined where they have one suite digest, and so the same cases under the same
+    scorers; a changed golden set or scorer begins another segment. Each run is held against the anchor, paired by case.
+
+    Args:
+        metrics: ids; empty: every metric of the suite, and of the reports.
+        runs: folders that are searched for run and report folders; empty: the store's runs and `reports`.
+        since: an ISO date or time; earlier runs are not looked at.
+        last: newest runs of each metric that are shown, at least 1.
+        anchor: the run that others are held against, by its folder or the first digits of its run id; None: the first
+            run of each segment.
+        suite: in place of the one that the newest run names.
+        settings: working directory, store, seed.
+
+    Raises:
+        UsageError: a metric or an anchor that is not there, a date that is none, or no suite is named.
+        StoreError: nothing was found. SpecError: the suite is wrong.
+    """
+    from evalharness.history.finding import find
+    from evalharness.history.measuring import Question, chosen, measured
+    from evalharness.history.reading import FEW, can_scan, read_scores
+
+    use = settings or Settings()
+    catalogue = find(_places(runs, use), _time(since))
+    if not catalogue.runs and not catalogue.reports:
+        raise StoreError(_nothing(catalogue, runs, since))
+    documents, told = _documents(catalogue, use)
+    chosen_suite = _suite(catalogue, suite, use)
+    known = _known(metrics, chosen_suite, documents, use)
+    question = Question(
+        suite=chosen_suite,
+        documents=documents,
+        anchor=_anchor(anchor, catalogue, use),
+        last=last,
+        seed=use.seed,
+    )
+    needed = {one.metric: chosen(one, catalogue, question) for one in known}
+    manifests = {run.folder: run.manifest for group in needed.values() for run in group}
+    scan = can_scan()
+    if not scan and len(manifests) > FEW:
+        told.append(
+            f"{len(manifests)} runs are read one by one; duckdb is not installed, which reads them in one scan: "
+            "pip install 'evalharness[traffic]'"
+        )
+    read = read_scores(manifests, [metric for metric, group in needed.items() if group], scan=scan)
+    found = History(
+        suite=chosen_suite.name if chosen_suite is not None else None,
+        metrics=tuple(measured(one, catalogue, question, read, use.paths.show) for one in known),
+        runs=len(catalogue.runs),
+        reports=len(catalogue.reports),
+        skipped=tuple(
+            (shown, why.replace(str(folder), shown))
+            for folder, why in catalogue.skipped
+            for shown in [use.paths.show(folder)]
+        ),
+        warnings=tuple(told),
+    )
+    rules = chosen_suite.redact if chosen_suite is not None else Redaction()
+    return Redactor(rules, secret_values(use.environ)).all(found)
+
+
+def history_table(found: History, *, width: int = 100) -> str:
+    """The history for a terminal; `width` in columns."""
+    from evalharness.report.history_text import history_text
+
+    return history_text(found, width=width)
+
+
+def history_json(found: History) -> str:
+    """The history as JSON, schema version 1."""
+    from evalharness.report.history_json import history_json as to_json
+
+    return to_json(found)
+
+
+def write_history(found: History, out: str | Path) -> Path:
+    """Write the history as one self-contained page.
+
+    Raises:
+        UsageError: `out` is no .html file. StoreError: it cannot be written.
+    """
+    from evalharness.report.history_html import history_html
+
+    path = Path(out)
+    if path.suffix not in (".html", ".htm"):
+        raise UsageError(f"--out {out}: a history is one page; name an .html file")
+    write_text(path, history_html(found))
+    return path
+
+
+def _places(runs: Sequence[str | Path], use: Settings) -> list[Path]:
+    if not runs:
+        return [use.surroundings.how.store.root / "runs", use.cwd / "reports"]
+    missing = [str(place) for place in runs if not Path(place).is_dir()]
+    if missing:
+        raise StoreError(f"no such folder: {', '.join(missing)}")
+    return [Path(place) for place in runs]
+
+
+def _time(since: str | None) -> datetime | None:
+    if since is None:
+        return None
+    try:
+        found = datetime.fromisoformat(since)
+    except ValueError:
+        raise UsageError(f"--since {since}: no date; write 2026-08-01 or 2026-08-01T06:00:00+00:00") from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _nothing(catalogue: Catalogue, runs: Sequence[str | Path], since: str | None) -> str:
+    where = ", ".join(map(str, runs)) or "the store and in reports"
+    when = f" since {since}" if since is not None else ""
+    text = f"no run and no report in {where}{when}; name folders with --runs, or run something first"
+    return "; ".join([text, *(f"{folder}: {why}" for folder, why in catalogue.skipped[:5])])
+
+
+def _documents(catalogue: Catalogue, use: Settings) -> tuple[dict[Path, Mapping[str, Any]], list[str]]:
+    """comparison.json of each report, and what to say of those that cannot be read."""
+    found: dict[Path, Mapping[str, Any]] = {}
+    told: list[str] = []
+    for report in catalogue.reports:
+        try:
+            found[report.folder] = read_comparison(report.folder)
+        except StoreError as error:
+            told.append(f"left out: {error}".replace(str(report.folder), use.paths.show(report.folder)))
+    return found, told
+
+
+def _suite(catalogue: Catalogue, given: str | Path | None, use: Settings) -> Suite | None:
+    """What tells how values are read: the suite given, else the one that the newest run names."""
+    if not catalogue.runs:
+        return choose_suite([], given, use.surroundings) if given is not None else None
+    newest = catalogue.runs[-1].folder
+    return choose_suite([suite_of(newest, use.paths)], given, use.surroundings, stored=[newest])
+
+
+def _known(
+    wanted: Sequence[str], suite: Suite | None, documents: Mapping[Path, Mapping[str, Any]], use: Settings
+) -> list[Known]:
+    """What is known of each metric that was asked for, or of all there are."""
+    from evalharness.history.measuring import Known
+
+    found: dict[str, Known] = {}
+    if suite is not None:
+        scorers = build_scorers(suite, use.registry)
+        for metric, item, _ in suite.metrics:
+            about = scorers[metric].metric
+            if about.kind != "preference":
+                found[metric] = Known(
+                    metric=metric,
+                    unit=about.unit,
+                    direction=about.direction,
+                    item=item,
+                    scorer=scorers[metric],
+                )
+    for document in documents.values():
+        for row in document["metrics"]:
+            known = Known(metric=row["id"], unit=row["unit"], direction=row["direction"])
+            found.setdefault(row["id"], known)
+    unknown = [metric for metric in dict.fromkeys(wanted) if metric not in found]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], found, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"no metric {', '.join(unknown)}; {hint}there are: {', '.join(found) or 'none'}")
+    return [found[metric] for metric in dict.fromkeys(wanted)] or list(found.values())
+
+
+def _anchor(given: str | None, catalogue: Catalogue, use: Settings) -> str | None:
+    """The run id of the anchor that was named.
+
+    Raises:
+        UsageError: it is not among the runs, or the digits fit several.
+    """
+    if given is None:
+        return None
+    place = Path(given).resolve()
+    digits = given.removeprefix("sha256:")
+    named = {run.manifest["run_id"] for run in catalogue.runs if run.folder.resolve() == place}
+    if not named and len(digits) >= _SHORTEST_ID:
+        ids = {run.manifest["run_id"] for run in catalogue.runs}
+        named = {run for run in ids if run.removeprefix("sha256:").startswith(digits)}
+    if len(named) != 1:
+        what = "fits several runs; give more digits" if named else "is not among the runs that were found"
+        raise UsageError(
+            f"--anchor {given}: {what}; name a run folder, or {_SHORTEST_ID} digits or more of a run id"
+        )
+    return str(next(iter(named)))

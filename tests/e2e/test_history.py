@@ -1,0 +1,250 @@
+"""Stored runs over time, as a user looks at them: values, what is joined, the difference to the anchor."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalharness import api
+from evalharness.history.finding import find
+from evalharness.history.reading import can_scan, read_scores
+from evalharness.report.history_text import BARS
+from tests.e2e.conftest import Project
+
+N = 100
+DAYS = (1, 5, 9, 20)
+
+
+def at(day: int) -> datetime:
+    return datetime(2026, 8, day, 6, tzinfo=UTC)
+
+
+def run(project: Project, day: int, wrong: Sequence[int], name: str = "bot", n: int = N, **more: Any) -> str:
+    """A run of one name on that day, wrong on these cases; its folder."""
+    rows: list[dict[str, Any]] = [
+        {"id": f"q{i}", "output": "no" if i in wrong else f"t{i}", **more} for i in range(n)
+    ]
+    project.candidate(name, rows)
+    use = api.Settings(cwd=project.root, now=lambda: at(day))
+    return str(api.run(project.root / f"{name}.yaml", settings=use)[1].relative_to(project.root))
+
+
+def golden_set(project: Project, change: str = "") -> None:
+    project.golden_set(
+        "questions",
+        [
+            {"id": f"q{i}", "input": f"question {i}{change}", "target": f"t{i}", "cluster": f"c{i // 2}"}
+            for i in range(N)
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Four runs of one name that lose a little each time, one of another name, and a golden set that then changed."""
+    project = Project(tmp_path_factory.mktemp("history"))
+    project.suite(scorers="[exact_match, length]", gate="{max_drop: 3pp, metrics: {qa/length: advisory}}")
+    golden_set(project, " (old)")
+    run(project, 1, range(50))
+    golden_set(project)
+    for day, wrong in zip(DAYS, (2, 4, 8, 14), strict=True):
+        run(project, day + 1, range(wrong))
+    run(project, 12, range(3), name="other <b>")
+    return project
+
+
+def history(project: Project, *arguments: str, check: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(project.run("history", *arguments, "--json", check=check).out)
+    return found
+
+
+def points(found: dict[str, Any], name: str = "bot") -> list[dict[str, Any]]:
+    (metric,) = found["metrics"]
+    return [point for point in metric["points"] if point["name"] == name]
+
+
+def test_values_and_differences_are_those_of_a_comparison_with_the_anchor(stored: Project) -> None:
+    own = points(history(stored, "qa/exact_match"))
+    assert [point["when"] for point in own] == sorted(point["when"] for point in own)
+    assert [point["value"] for point in own] == [0.5, 0.98, 0.96, 0.92, 0.86]
+    old, first, *later = own
+    assert old["anchor"] and first["anchor"] and not any(point["anchor"] for point in later)
+    for point in later:
+        stored.run("compare", first["place"], point["place"], "--out", "x", "--quiet")
+        document = json.loads((stored.root / "x/comparison.json").read_text(encoding="utf-8"))
+        metric = next(m for m in document["metrics"] if m["id"] == "qa/exact_match")
+        since = point["since_anchor"]
+        assert since["delta"] == metric["delta"] and since["n"] == metric["n"] == N
+        assert since["ci"] == metric["ci"]
+        length = next(m for m in document["metrics"] if m["id"] == "qa/length")
+        other = next(p for p in points(history(stored, "qa/length")) if p["run_id"] == point["run_id"])
+        assert other["since_anchor"]["ci"] == length["ci"] and not other["since_anchor"]["exceeds"]
+        assert since["p_drop"] == metric["p_value"] and since["anchor"] == first["run_id"]
+        assert since["exceeds"] == (metric["delta"] <= -0.03 and metric["p_value"] <= 0.05)
+    assert [point["since_anchor"]["exceeds"] for point in later] == [False, True, True]
+
+
+def test_a_changed_golden_set_breaks_the_line_and_is_never_joined(stored: Project) -> None:
+    found = history(stored, "qa/exact_match")
+    (metric,) = found["metrics"]
+    old, *new = points(found)
+    assert {point["segment"] for point in new} == {new[0]["segment"]} != {old["segment"]}
+    segments = {segment["number"]: segment for segment in metric["segments"]}
+    assert segments[new[0]["segment"]]["apart"] == "another version of the golden set"
+    assert segments[new[0]["segment"]]["current"] and not segments[old["segment"]]["current"]
+    assert segments[new[0]["segment"]]["golden_set"] == "questions 1.0.0"
+    said = stored.run("history", "qa/exact_match", check=0).out
+    assert "bot from here on: another version of the golden set" in said
+    held = points(history(stored, "qa/exact_match", "--anchor", new[1]["run_id"][7:20]))
+    assert held[0]["since_anchor"] is None and "another suite or golden set" in held[0]["problem"]
+    assert held[1]["since_anchor"]["delta"] == pytest.approx(0.02) and held[2]["anchor"]
+
+
+def test_names_are_lines_of_their_own(stored: Project) -> None:
+    found = history(stored, "qa/exact_match")
+    (other,) = points(found, "other <b>")
+    assert other["anchor"] and other["segment"] not in {point["segment"] for point in points(found)}
+    folder = points(found)[1]["place"]
+    (held,) = points(history(stored, "qa/exact_match", "--anchor", folder), "other <b>")
+    assert held["since_anchor"]["delta"] == pytest.approx(-0.01)
+
+
+def test_both_ways_of_reading_give_the_same(stored: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("duckdb")
+    found = find([stored.root / ".evalharness/runs"], None)
+    manifests = {item.folder: item.manifest for item in found.runs}
+    metrics = ["qa/exact_match", "qa/length"]
+    scanned = read_scores(manifests, metrics, scan=True)
+    assert scanned == read_scores(manifests, metrics, scan=False)
+    assert len(scanned) == 6 and all(len(run.scores["qa/length"]) == N for run in scanned.values())
+    both = history(stored, "--all")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not can_scan() and history(stored, "--all") == both
+
+
+def test_the_newest_are_shown_and_held_against_the_same_anchor(stored: Project) -> None:
+    every, newest = history(stored, "qa/exact_match"), history(stored, "qa/exact_match", "--last", "2")
+    assert newest["metrics"][0]["left_out"] == 4
+    assert points(newest) == [{**point, "segment": 1} for point in points(every)[-1:]]
+    since = points(history(stored, "qa/exact_match", "--since", "2026-08-09"))
+    assert [point["value"] for point in since] == [0.92, 0.86] and since[0]["anchor"]
+
+
+def test_the_terminal_shows_bars_and_marks_what_fell(stored: Project) -> None:
+    done = stored.run("history", "qa/exact_match", check=0)
+    (old, new) = re.findall(rf"^  bot\s+┆?\s+([{BARS}]+)$", done.out, re.MULTILINE)
+    assert len(old) == 1 and len(new) == 4 and [*new] == sorted(new, reverse=True)
+    assert done.out.count("▼") == 2 and "lost the margin or more since the anchor" in done.out
+    assert "−12.0pp" in done.out
+
+
+def test_the_page_is_one_file_that_runs_and_loads_nothing(stored: Project) -> None:
+    stored.run("history", "--all", "--out", "history.html", check=0)
+    page = (stored.root / "history.html").read_text(encoding="utf-8")
+    assert "<script" not in page and "http" not in re.sub(r'http-equiv="[^"]*"', "", page)
+    assert "default-src &#39;none&#39;" in page
+    assert "other &lt;b&gt;" in page and "other <b>" not in page
+    assert page.count('class="point') == 2 * 6 and page.count('class="break"') == 2
+    assert "--out history.txt" in stored.run("history", "--all", "--out", "history.txt", check=2).err
+
+
+def test_reports_speak_for_runs_that_are_gone(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.binary(60, 6, 0)
+    _, document = project.compare()
+    shutil.rmtree(tmp_path / ".evalharness")
+    (tmp_path / "suite.yaml").unlink()
+    found = history(project, "qa/exact_match", "--runs", "out")
+    assert (found["runs"], found["reports"], found["suite"]) == (0, 1, None)
+    metric = document["metrics"][0]
+    by_name = {point["name"]: point for point in found["metrics"][0]["points"]}
+    assert by_name["base"]["value"] == metric["baseline"] and by_name["cand"]["value"] == metric["candidate"]
+    assert by_name["cand"]["since_anchor"] is None and "its run is not there" in by_name["cand"]["problem"]
+
+
+def test_an_edited_run_is_said_and_not_used(stored: Project, tmp_path: Path) -> None:
+    shutil.copytree(stored.root, tmp_path / "copy")
+    project = Project(tmp_path / "copy")
+    before = points(history(project, "qa/exact_match"))
+    scores = project.root / before[2]["place"] / "scores.jsonl"
+    scores.write_text(scores.read_text().replace('"qa/exact_match":0.0', '"qa/exact_match":1.0'))
+    (project.root / before[4]["place"] / "manifest.json").write_text("{")
+    after = history(project, "qa/exact_match")
+    edited = points(after)[2]
+    assert edited["value"] is None and "edited or damaged" in edited["problem"]
+    assert [point["value"] for point in points(after)] == [0.5, 0.98, None, 0.92]
+    assert [item["place"] for item in after["skipped"]] == [before[4]["place"]]
+    said = " ".join(project.run("history", "qa/exact_match", check=0).out.split())
+    assert f"! {before[4]['place']}/manifest.json: not valid JSON" in said and str(tmp_path) not in said
+
+
+def test_missing_answers_count_as_the_worst_value(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.suite(scorers="[exact_match, macro_f1]")
+    project.golden_set("questions", [{"id": f"q{i}", "input": "q", "target": f"t{i % 2}"} for i in range(20)])
+    for day, failed in ((1, 0), (2, 5)):
+        rows = [{"id": f"q{i}", "output": f"t{i % 2}"} for i in range(20)]
+        rows[:failed] = [{"id": f"q{i}", "error": "down"} for i in range(failed)]
+        project.candidate("bot", rows)
+        api.run(tmp_path / "bot.yaml", settings=api.Settings(cwd=tmp_path, now=lambda day=day: at(day)))
+    found = history(project, "--all")
+    for metric in found["metrics"]:
+        first, second = metric["points"]
+        assert (first["value"], second["missing"], second["n"]) == (1.0, 5, 20)
+        assert second["value"] < 0.9 and second["since_anchor"]["delta"] == pytest.approx(second["value"] - 1)
+    assert found["metrics"][0]["points"][1]["value"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "name metrics, or give --all"),
+        (("qa/exact_match", "--all"), "name metrics, or give --all"),
+        (("qa/exact_mach",), "did you mean qa/exact_match"),
+        (("--all", "--since", "yesterday"), "write 2026-08-01"),
+        (("--all", "--anchor", "0123456789"), "not among the runs"),
+        (("--all", "--runs", "nowhere"), "no such folder: nowhere"),
+        (("--all", "--runs", "questions"), "no run and no report in questions"),
+    ],
+)
+def test_what_is_asked_wrongly(stored: Project, arguments: tuple[str, ...], says: str) -> None:
+    assert says in stored.run("history", *arguments, check=2).err
+
+
+def test_keys_in_names_are_taken_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_SECRET", "hunter2-correct-horse")
+    project = Project(tmp_path)
+    project.suite()
+    golden_set(project)
+    run(project, 1, (), name="bot hunter2-correct-horse")
+    shown = project.run("history", "--all", "--out", "h.html", check=0).out
+    text = shown + project.run("history", "--all", "--json").out + (tmp_path / "h.html").read_text()
+    assert "bot [key]" in text and "hunter2" not in re.sub(r'"place": .*', "", text)
+
+
+def test_thousands_of_stored_runs_stay_quick(stored: Project, tmp_path: Path) -> None:
+    """Only the newest are read. 2,000 manifests and 100 runs of 100 cases."""
+    source = stored.root / points(history(stored, "qa/exact_match"))[1]["place"]
+    manifest = json.loads((source / "manifest.json").read_text())
+    for number in range(2000):
+        folder = tmp_path / "runs" / f"r{number}"
+        folder.mkdir(parents=True)
+        day, second = divmod(number, 80)
+        manifest["environment"]["started"] = f"2026-07-{day + 1:02}T06:00:{second % 60:02}+00:00"
+        manifest["run_id"] = f"sha256:{number:064x}"
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        for name in ("attempts.jsonl", "scores.jsonl"):
+            (folder / name).hardlink_to(source / name)
+    begun = time.process_time()
+    found = history(stored, "qa/exact_match", "--runs", str(tmp_path / "runs"))
+    assert time.process_time() - begun < 8
+    assert found["runs"] == 2000 and found["metrics"][0]["left_out"] == 1900
+    assert {point["value"] for point in points(found)} == {0.98}
