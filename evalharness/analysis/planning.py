@@ -22,6 +22,7 @@ from evalharness.core.protocols import Scorer
 from evalharness.core.scores import Metric
 from evalharness.core.suites import EvalSpec, Margin, Suite
 from evalharness.stats.planning import Churn, Noise, Spread
+from evalharness.stats.quantiles import fewest_units
 
 ASSUMED: Final = (0.02, 0.05, 0.10, 0.20)
 """Shares of changing cases that are shown where nothing is known."""
@@ -61,6 +62,7 @@ class _Target:
     counted: bool
     repeats: tuple[int, int]
     clustered: bool
+    fewest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,11 @@ def plan_metrics(
                 f"the margin {target.margin} is relative and no earlier run tells the baseline's value"
                 if baseline is None
                 else f"the margin {target.margin} is relative and the baseline was 0; write it in pp"
+            )
+        if _units(target.routine) < target.fewest:
+            noun = "clusters" if target.clustered else "cases"
+            notes.append(
+                f"it cannot pass: {target.fewest:,} {noun} are the fewest that hold a bound of this percentile"
             )
         plans.append(
             MetricPlan(
@@ -170,6 +177,7 @@ def _targets(
             counted=metric.kind == "binary" and repeats == (1, 1) and not clustered and rule.labels is None,
             repeats=repeats,
             clustered=clustered,
+            fewest=0 if metric.quantile is None else fewest_units(metric.quantile, gate.alpha),
         )
 
     def margin(metric_id: str) -> Margin:
@@ -266,7 +274,7 @@ def _measured(target: _Target, evidence: Evidence, seen: Observed, whole: bool) 
         return None
     if seen.churn is not None:
         notes.append(f"the spread is from one answer a case ({evidence.text}); repeats make it less")
-    spread = Spread(seen.sd, seen.cases_per_unit, seen.changing)
+    spread = Spread(seen.sd, seen.cases_per_unit, seen.changing, target.fewest)
     return _Known(
         spread,
         "sd",

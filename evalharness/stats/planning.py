@@ -100,11 +100,13 @@ class Spread:
         sd: standard deviation of one unit's difference, above 0, in the metric's unit.
         cases_per_unit: cases in a cluster on average; 1 where cases are independent.
         changing: share of the cases whose value changes, for the rule that a pass needs 10 of them; None: not known.
+        fewest: units below which no pass is given, as of a quantile (`stats.quantiles.fewest_units`).
     """
 
     sd: float
     cases_per_unit: float = 1.0
     changing: float | None = None
+    fewest: int = 0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.sd) and self.sd > 0):
@@ -157,7 +159,9 @@ class Spread:
         return round(n / self.cases_per_unit)
 
     def _enough(self, n: int, units: int) -> float:
-        """The chance that enough units change for a pass to be given at all."""
+        """The chance that there are, and change, enough units for a pass to be given at all."""
+        if units < self.fewest:
+            return 0.0
         if self.clustered:
             return float(units >= MIN_CLUSTERS)
         if self.changing is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -268,3 +269,12 @@ def test_a_metric_that_no_answer_could_move_is_refused_with_its_line(
     project.suite(scorers=f"[{{{scorer}}}]" if ":" in scorer else f"[{scorer}]")
     err = project.run("validate", "suite.yaml", check=2).err
     assert "suite.yaml:5" in err and "can show nothing" in err and said in err
+
+
+def test_the_plan_of_a_percentile_says_where_its_cases_are_too_few_for_a_pass(project: Project) -> None:
+    timed(project, 1.0, "latency_p99", 200)
+    known = json.loads(project.run("plan", "base.yaml", "cand.yaml", "--json", check=0).out)["metrics"][0]
+    assert any("299 cases are the fewest" in note for note in known["notes"])
+    project.compare(check=0)
+    planned = json.loads(project.run("plan", "base.yaml", "cand.yaml", "--json").out)["metrics"][0]
+    assert planned["outlooks"][0]["unchanged"]["passed"] == 0
