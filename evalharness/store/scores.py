@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 from evalharness._canon import digest
 from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
-from evalharness.core.scores import Score
+from evalharness.core.scores import Score, Scored
 from evalharness.errors import StoreError
 from evalharness.store.records import case_to_row, response_to_row, score_from_value, score_to_value
 
@@ -27,7 +28,7 @@ def score_key(name: str, version: str, params: Mapping[str, Any], case: Case, re
 
 
 class ScoreCache:
-    """Key → Scored. A cache that cannot be used answers nothing: the scorer is asked, and the run goes on."""
+    """Key → Scored. A cache or a row that cannot be used answers nothing: the scorer is asked, and the run goes on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -48,8 +49,10 @@ class ScoreCache:
                     for key, text in db.execute(
                         f"SELECT key, score FROM scores WHERE key IN ({marks})", part
                     ):
-                        found[key] = score_from_value(json.loads(text))
-        except (sqlite3.Error, ValueError, KeyError, TypeError):
+                        score = _kept(text)
+                        if score is not None:
+                            found[key] = score
+        except sqlite3.Error:
             return {}
         return found
 
@@ -76,3 +79,13 @@ class ScoreCache:
         ):
             db.execute("CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score TEXT NOT NULL)")
             db.executemany("INSERT OR IGNORE INTO scores VALUES (?, ?)", rows)
+
+
+def _kept(text: Any) -> Scored | None:
+    """A score as it was put in; None for a damaged row, which is no score."""
+    try:
+        score = score_from_value(json.loads(text))
+        numbers = [score.value, *score.stats.values()] if isinstance(score, Scored) else [math.nan]
+        return score if isinstance(score, Scored) and all(map(math.isfinite, numbers)) else None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -81,3 +83,16 @@ def test_scores_are_known_by_identity_and_not_by_parameters(tmp_path: Path) -> N
     run(elsewhere, kept, 3, model="/there/weights")
     run(other, kept, 3, model="/here/weights")
     assert [len(scorer.asked) for scorer in (first, elsewhere, other)] == [3, 0, 3]
+
+
+@pytest.mark.parametrize(
+    "row", ["NaN", '"text"', "{}", "[1]", '{"value": 1, "stats": {"n": Infinity}}', "{", "9" * 400]
+)
+def test_a_damaged_row_is_no_score(tmp_path: Path, row: str) -> None:
+    kept = ScoreCache(tmp_path / "scores.sqlite")
+    run(Counting(), kept, 3)
+    with contextlib.closing(sqlite3.connect(tmp_path / "scores.sqlite")) as db, db:
+        db.execute("UPDATE scores SET score = ? WHERE rowid = 1", (row,))
+    again = Counting()
+    run(again, kept, 3)
+    assert len(again.asked) == 1
