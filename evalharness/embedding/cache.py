@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evalharness._canon import digest
-from evalharness.embedding.protocol import Embedder, Role
+from evalharness.embedding.protocol import Embedder, RefusedTextError, Role
+from evalharness.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,7 @@ class VectorCache:
     """
 
     def __init__(self, path: Path, *, replace: bool = False) -> None:
-        self._path = path
+        self.path = path
         self._replace = replace
 
     def get_many(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -36,10 +37,10 @@ class VectorCache:
         import numpy as np
 
         found: dict[str, NDArray[np.float32]] = {}
-        if not keys or self._replace or not self._path.exists():
+        if not keys or self._replace or not self.path.exists():
             return found
         try:
-            with contextlib.closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as db:
+            with contextlib.closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as db:
                 for start in range(0, len(keys), _CHUNK):
                     part = list(keys[start : start + _CHUNK])
                     marks = ",".join("?" * len(part))
@@ -47,15 +48,15 @@ class VectorCache:
                     found |= {key: np.frombuffer(blob, dtype="<f4").astype(np.float32) for key, blob in rows}
         except (sqlite3.Error, ValueError, TypeError):
             return {}
-        return found
+        return {key: vector for key, vector in found.items() if vector.size and np.isfinite(vector).all()}
 
     def put_many(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
         """Keep vectors; the first one given for a key stays, unless they are to be replaced."""
         verb = "REPLACE" if self._replace else "INSERT OR IGNORE"
         rows = [(key, vector.astype("<f4").tobytes()) for key, vector in vectors.items()]
         with contextlib.suppress(sqlite3.Error, OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as db, db:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as db, db:
                 db.execute("CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)")
                 db.executemany(f"{verb} INTO vectors VALUES (?, ?)", rows)
 
@@ -76,8 +77,6 @@ class CachedEmbedder:
     ) -> NDArray[np.float32]:
         import numpy as np
 
-        from evalharness.embedding.protocol import RefusedTextError
-
         keys = self._keys(texts, role)
         known = self._cache.get_many(list(keys.values()))
         rest = [text for text, key in keys.items() if key not in known]
@@ -92,6 +91,8 @@ class CachedEmbedder:
             known |= new
         if not texts:
             return np.zeros((0, 0), dtype=np.float32)
+        if len({vector.size for vector in known.values()}) > 1:
+            raise UsageError(f"{self._cache.path} holds damaged vectors, of another length; remove it")
         return np.stack([known[keys[text]] for text in texts])
 
     def keep(self, texts: Sequence[str], vectors: NDArray[np.float32], *, role: Role) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +258,23 @@ def test_a_damaged_cache_costs_calls_and_nothing_else(rag_server: ModelServerHan
     with pytest.raises(RefusedTextError) as caught:
         cached.embed([*TEXTS, "TOO-LONG"])
     assert caught.value.index == 5
+
+
+def test_damaged_vectors_are_embedded_again_or_said(rag_server: ModelServerHandle, tmp_path: Path) -> None:
+    path = tmp_path / "vectors.sqlite"
+    cached = CachedEmbedder(server(rag_server), VectorCache(path))
+    expected = cached.embed(TEXTS)
+
+    def damage(blob: bytes) -> None:
+        with contextlib.closing(sqlite3.connect(path)) as db, db:
+            db.execute("UPDATE vectors SET vector = ? WHERE rowid = 1", (blob,))
+
+    for blob in (np.full(64, np.nan, dtype="<f4").tobytes(), b"", b"abc"):
+        damage(blob)
+        assert np.array_equal(cached.embed(TEXTS), expected)
+    damage(np.ones(63, dtype="<f4").tobytes())
+    with pytest.raises(UsageError, match="holds damaged vectors"):
+        cached.embed(TEXTS)
 
 
 @pytest.mark.parametrize(
