@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from evalharness.report.text import excerpt, first_difference
+from evalharness.report.text import excerpt, first_difference, tall
 
 SHOWN: Final = 1500
 """Characters of each text shown at most."""
@@ -31,6 +31,11 @@ class Marked:
     parts: tuple[Part, ...]
     before: int
     after: int
+
+    @property
+    def tall(self) -> bool:
+        """Whether its box may scroll."""
+        return tall("".join(part.text for part in self.parts))
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from evalharness.report.plot import Panel, panels
 from evalharness.report.spread import histograms, percentiles
 from evalharness.report.story import build_story
 from evalharness.report.tables import breakdown
+from evalharness.report.text import tall
 from evalharness.report.trend import Trend, build_trends
 from evalharness.report.view import EVEN_MARK, EVEN_MEANS, MetricRow, View, build_view
 
@@ -96,6 +97,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["tall"] = tall
     return environment.get_template("report.html.j2")
 
 

@@ -78,3 +78,8 @@ def first_difference(left: str, right: str) -> int:
         else:
             high = middle - 1
     return low
+
+
+def tall(text: str) -> bool:
+    """Whether a text may be higher than its box on a phone: then the box scrolls, and takes the focus."""
+    return len(text) / 30 + text.count("\n") > 14

@@ -125,9 +125,16 @@ class Browser:
             self.requested.append(params["request"]["url"])
 
     def open(
-        self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, script: bool = True
+        self,
+        path: Path,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+        script: bool = True,
+        fragment: str = "",
     ) -> None:
-        """Open a file and wait until it is loaded."""
+        """Open a file, at a fragment of it where one is named, and wait until it is loaded."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -139,7 +146,7 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
         self._events.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=path.resolve().as_uri() + (f"#{fragment}" if fragment else ""))
         while "Page.loadEventFired" not in self._events:
             self._receive(60)
 

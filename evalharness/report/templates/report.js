@@ -21,6 +21,11 @@
     svg.append(use);
     return svg;
   };
+  // A box that may scroll takes the focus, so that keys scroll it.
+  const prose = (tag, name, text, ...inside) => {
+    const tall = [...text].length / 30 + text.split("\n").length - 1 > 14;
+    return h(tag, { ...(name && { class: name }), dir: "auto", ...(tall && { tabindex: "0" }) }, ...(inside.length ? inside : [text]));
+  };
   const cut = (n, text) => n && h("span", { class: "cut" }, ` … ${count(n)} ${text}`);
 
   const answer = (side, failed, tag) => {
@@ -28,16 +33,16 @@
     const [before, after, ...parts] = side;
     return [
       before && h("p", { class: "cut" }, `${count(before)} characters before this are the same on both sides`),
-      h("pre", { dir: "auto" }, parts.length ? parts.map((text, i) => (i % 2 && text ? h(tag, {}, text) : text)) : h("span", { class: "empty" }, "empty")),
+      prose("pre", "", parts.join(""), parts.length ? parts.map((text, i) => (i % 2 && text ? h(tag, {}, text) : text)) : h("span", { class: "empty" }, "empty")),
       after && h("p", { class: "cut" }, `${count(after)} more characters are not shown`),
     ];
   };
 
   const vote = ([head, said, rationale, more, marks, raw, rawMore]) => h("li", {},
     h("p", { class: "soft" }, head && `${head}: `, h("b", {}, said)),
-    rationale && h("p", { class: "rationale", dir: "auto" }, rationale, cut(more, "more characters")),
+    rationale && prose("p", "rationale", rationale, rationale, cut(more, "more characters")),
     marks.length && h("p", { class: "marks" }, marks.map(([name, mark]) => [h("span", {}, h("bdi", {}, name), " ", h("b", {}, mark)), " "])),
-    raw && h("details", { class: "more" }, h("summary", {}, "The reply as it came"), h("pre", { dir: "auto" }, raw),
+    raw && h("details", { class: "more" }, h("summary", {}, "The reply as it came"), prose("pre", "", raw),
       rawMore && h("p", { class: "cut" }, `${count(rawMore)} more characters are in judgments.jsonl`)));
 
   const opinion = ([metric, said, flags, votes, more]) => h("div", { class: "opinion" },
@@ -57,7 +62,7 @@
         h("span", { class: "tag cause" }, label, detail && [": ", h("bdi", {}, detail)]),
         (c.t || []).map((tag) => h("span", { class: "tag" }, h("bdi", {}, data.tags[tag]))),
         h("ul", { class: "moves" }, moves)),
-      c.q && h("p", { class: "question", dir: "auto" }, c.q, cut(c.Q, "more characters")),
+      c.q && prose("p", "question", c.q, c.q, cut(c.Q, "more characters")),
       c.y && h("p", { class: "targets" }, h("span", { class: "label" }, "Accepted"), " ", c.y.map((text) => h("bdi", { class: "target" }, text || "(empty)")),
         c.Y && h("span", { class: "cut" }, `and ${c.Y} more`)),
       h("div", { class: "sides" },
