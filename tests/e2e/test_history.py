@@ -248,3 +248,45 @@ def test_thousands_of_stored_runs_stay_quick(stored: Project, tmp_path: Path) ->
     assert time.process_time() - begun < 8
     assert found["runs"] == 2000 and found["metrics"][0]["left_out"] == 1900
     assert {point["value"] for point in points(found)} == {0.98}
+
+
+def test_a_preference_is_joined_against_one_and_the_same_baseline(tmp_path: Path) -> None:
+    """Reports of a judge's win rate, as comparison.json tells them; two are against one baseline, one is not."""
+    project = Project(tmp_path)
+    project.binary(40, 4, 0)
+    project.compare()
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    document = json.loads((tmp_path / "out/comparison.json").read_text())
+    shutil.rmtree(tmp_path / ".evalharness")
+    for day, (baseline, rate) in enumerate([("a", 0.5), ("a", 0.6), ("b", 0.4)], start=1):
+        manifest["candidate"]["environment"]["started"] = at(day).isoformat()
+        document["candidate"]["run_id"] = f"sha256:{day:064}"
+        document["baseline"] |= {"name": baseline, "run_id": f"sha256:{baseline * 64}"}
+        document["metrics"][0] |= {"id": "qa/judge", "kind": "preference", "candidate": rate, "baseline": 0.5}
+        for name, content in (("manifest", manifest), ("comparison", document)):
+            project.write(f"kept/{day}/{name}.json", json.dumps(content))
+    found = history(project, "qa/judge", "--runs", "kept")
+    own = points(found, "cand")
+    assert [(point["value"], point["against"]) for point in own] == [(0.5, "a"), (0.6, "a"), (0.4, "b")]
+    assert own[0]["segment"] == own[1]["segment"] != own[2]["segment"]
+    assert found["metrics"][0]["segments"][1]["apart"] == "held against another baseline (b)"
+    assert not points(found, "a") and not points(found, "base")
+
+
+def test_a_run_that_asked_critical_cases_again_is_none_of_the_suite(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.suite()
+    project.golden_set(
+        "questions", [{"id": f"q{i}", "input": "q", "target": f"t{i}", "critical": i == 0} for i in range(20)]
+    )
+    run(project, 1, (), name="base", n=20)
+    project.write("app.py", "def answer(case):\n    return 'wrong'\n")
+    project.write("cand.yaml", "name: cand\nsuite: ./suite.yaml\nprovider: python\ntarget: app:answer\n")
+    project.run("compare", "base.yaml", "cand.yaml", "--out", "out", "--quiet", check=1)
+    folders = {path.name.rpartition("-")[0] for path in (tmp_path / ".evalharness/runs").iterdir()}
+    assert folders == {"base", "cand", "cand-critical"}
+    names = {point["name"] for point in history(project, "--all")["metrics"][0]["points"]}
+    assert names == {"base", "cand"}
+    run(project, 2, (), name="base-critical", n=20)
+    names = {point["name"] for point in history(project, "--all")["metrics"][0]["points"]}
+    assert names == {"base", "cand", "base-critical"}

@@ -69,10 +69,10 @@ HEAVY = (
 def pytest_of(root: Path, *arguments: str, plugins: str = "evalharness") -> subprocess.CompletedProcess[str]:
     """pytest with these plugins and no other that happens to be installed: starting those takes longer than a test."""
     named = [word for name in plugins.split() for word in ("-p", name)]
+    more = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "COLUMNS": "200", "TEST_KEY": "any"}
     return subprocess.run(
         [sys.executable, "-m", "pytest", *named, "-W", "error", *arguments],
-        cwd=root, capture_output=True, text=True, timeout=120,
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "COLUMNS": "200"},
+        cwd=root, capture_output=True, text=True, timeout=120, env={**os.environ, **more},
     )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.write(
         "down.yaml",
         "name: down\nsuite: ./suite.yaml\nprovider: openai\nmodel: m\nbase_url: http://127.0.0.1:9/v1\n"
-        "api_key_env: NO_KEY\nlimits: {retries: 0, timeout_s: 2}\n",
+        "api_key_env: TEST_KEY\nlimits: {max_retries: 0, timeout_s: 2}\n",
     )
     project.write("pytest.ini", INI)
     project.write("below/test_models.py", TESTS)
