@@ -44,9 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_asked] = {}
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Compare before the test: what makes a comparison impossible is an error of the test, not its failure."""
+    """Compare before the test: what makes a comparison impossible is an error of the test, not its failure.
+
+    Not `tryfirst`: marks that skip a test come first, and what is skipped asks no model.
+    """
     mark = item.get_closest_marker(MARK)
     if mark is None:
         return

@@ -270,6 +270,7 @@ def _tables(
 
 def _events(found: _Source, place: Path, endpoint: str | None, use: Settings) -> Exported:
     from evalharness.exports.otel import Event, score_events, send_otlp, verdict_events, write_otlp
+    from evalharness.exports.tracking import without_password
 
     def events() -> Iterator[Event]:
         if found.document is not None:
@@ -279,7 +280,9 @@ def _events(found: _Source, place: Path, endpoint: str | None, use: Settings) ->
 
     if endpoint is not None:
         number = send_otlp(endpoint, events(), version=version(), now=use.now())
-        return Exported(to="otel", place=endpoint, rows={"events": number}, warnings=found.warnings)
+        return Exported(
+            to="otel", place=without_password(endpoint), rows={"events": number}, warnings=found.warnings
+        )
     number = write_otlp(place, events(), version=version(), now=use.now())
     shown = use.paths.show(place)
     return Exported(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -66,6 +67,7 @@ def history(
         raise StoreError(_nothing(catalogue, runs, since))
     documents, told = _documents(catalogue, use)
     chosen_suite = _suite(catalogue, suite, use)
+    catalogue = _of_one_suite(catalogue, documents, chosen_suite, told)
     known = _known(metrics, chosen_suite, documents, use)
     question = Question(
         suite=chosen_suite,
@@ -172,6 +174,29 @@ def _suite(catalogue: Catalogue, given: str | Path | None, use: Settings) -> Sui
         return choose_suite([], given, use.surroundings) if given is not None else None
     newest = catalogue.runs[-1].folder
     return choose_suite([suite_of(newest, use.paths)], given, use.surroundings, stored=[newest])
+
+
+def _of_one_suite(
+    catalogue: Catalogue, documents: dict[Path, Mapping[str, Any]], suite: Suite | None, told: list[str]
+) -> Catalogue:
+    """What is of the suite, by its name: another suite may call its metrics alike. `told` gains what is left out."""
+    named = [document["suite"]["name"] for document in documents.values()]
+    name = suite.name if suite is not None else named[-1] if named else ""
+    others = {run.manifest["suite"]["name"] for run in catalogue.runs} | set(named)
+    others.discard(name)
+    if others:
+        left = sum(run.manifest["suite"]["name"] != name for run in catalogue.runs)
+        told.append(
+            f"this is suite {name!r}; {left} runs and {sum(n != name for n in named)} reports of "
+            f"{', '.join(sorted(others))} are left out: give --suite for another"
+        )
+    for folder in [folder for folder, document in documents.items() if document["suite"]["name"] != name]:
+        del documents[folder]
+    return replace(
+        catalogue,
+        runs=tuple(run for run in catalogue.runs if run.manifest["suite"]["name"] == name),
+        reports=tuple(report for report in catalogue.reports if report.folder in documents),
+    )
 
 
 def _known(

@@ -21,6 +21,7 @@ from evalharness.core.attempts import Failure, Response
 from evalharness.core.scores import Metric, Scored
 from evalharness.errors import StoreError, UsageError
 from evalharness.exports.rows import ScoreRow
+from evalharness.exports.tracking import without_password
 from evalharness.redaction import Redactor
 from evalharness.store.files import atomic_writer, encode_ascii
 
@@ -171,6 +172,7 @@ def send_otlp(endpoint: str, events: Iterable[Event], *, version: str, now: date
         StoreError: the collector did not take a part of them; says how many were taken.
     """
     address = logs_address(endpoint)
+    shown = without_password(address)
     why = "to send OpenTelemetry events (a file needs nothing: --out FILE)"
     exporting = require("opentelemetry.exporter.otlp.proto.http._log_exporter", extra="otel", why=why)
     api = require("opentelemetry._logs", extra="otel", why=why)
@@ -202,9 +204,9 @@ def send_otlp(endpoint: str, events: Iterable[Event], *, version: str, now: date
                 for event in part
             ]
             if to.exporter.export(records).name != "SUCCESS":
-                told = f": {said[-1]}" if said else ""
+                told = f": {said[-1].replace(address, shown)}" if said else ""
                 raise StoreError(
-                    f"{address}: the collector took {number:,} events and refused the next {len(part):,}{told}; check "
+                    f"{shown}: the collector took {number:,} events and refused the next {len(part):,}{told}; check "
                     "the address and OTEL_EXPORTER_OTLP_HEADERS, and run the same command again"
                 )
             number += len(part)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from evalharness._lazy import require
 from evalharness.errors import StoreError
-from evalharness.exports.tracking import Tracked
+from evalharness.exports.tracking import Tracked, without_password
 
 _LONGEST_PARAM: Final = 6000
 _AT_ONCE: Final = 500
@@ -54,9 +54,10 @@ def log_to_mlflow(tracked: Tracked, *, uri: str, experiment: str, now: datetime)
             raise
         client.set_terminated(run, end_time=when)
     except (mlflow.exceptions.MlflowException, OSError) as error:
-        told = " ".join(str(error).split())[:400]
+        shown = without_password(uri)
+        told = " ".join(str(error).replace(uri, shown).split())[:400]
         raise StoreError(
-            f"MLflow at {uri}: {told}; check --tracking-uri and run the same command again"
+            f"MLflow at {shown}: {told}; check --tracking-uri and run the same command again"
         ) from error
     return str(run)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 from evalharness.analysis.alone import Standing
 from evalharness.core.runs import Run
@@ -98,6 +99,14 @@ def _tracked(
         params={_name(key): str(value) for key, value in params.items() if value is not None},
         tags={_name(key): value for key, value in tags.items()},
         files=files,
+    )
+
+
+def without_password(address: str) -> str:
+    """An address as it may be shown: what stands before the host in `http://user:password@host` is left out."""
+    parts = urlsplit(address)
+    return (
+        urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else address
     )
 
 

@@ -290,3 +290,19 @@ def test_a_run_that_asked_critical_cases_again_is_none_of_the_suite(tmp_path: Pa
     run(project, 2, (), name="base-critical", n=20)
     names = {point["name"] for point in history(project, "--all")["metrics"][0]["points"]}
     assert names == {"base", "cand", "base-critical"}
+
+
+def test_suites_of_one_store_are_kept_apart_by_name(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.suite()
+    golden_set(project)
+    run(project, 1, range(10))
+    first = (tmp_path / "suite.yaml").read_text()
+    project.write("suite.yaml", first.replace("name: project", "name: other"))
+    run(project, 2, ())
+    found = history(project, "qa/exact_match")
+    assert [point["value"] for point in points(found)] == [1.0] and found["suite"] == "other"
+    assert "1 runs and 0 reports of project are left out" in found["warnings"][0]
+    project.write("first.yaml", first)
+    found = history(project, "qa/exact_match", "--suite", "first.yaml")
+    assert [point["value"] for point in points(found)] == [0.9] and found["suite"] == "project"

@@ -50,6 +50,14 @@ def test_provider(): pass
 def test_too_many_failures(): pass
 
 def test_no_mark(evalharness_verdict): pass
+
+@pytest.mark.skip
+@gate("missing.yaml")
+def test_skipped(): pass
+
+@pytest.mark.xfail(strict=True)
+@gate("cand.yaml")
+def test_known_to_fail(): pass
 """
 HEAVY = (
     "numpy",
@@ -138,6 +146,11 @@ def test_the_body_runs_where_nothing_speaks_against_the_candidate(ran: tuple[dic
     found, said = ran
     assert found["test_same"] == "pass" and "body pass" in said
     assert found["test_same_again_with_a_body_that_fails"] == "failure"
+
+
+def test_marks_that_skip_come_first_and_xfail_holds(ran: tuple[dict[str, str], str]) -> None:
+    assert ran[0]["test_skipped"] == "skipped" and ran[0]["test_known_to_fail"] == "skipped"
+    assert "1 xfailed" in ran[1] and "1 skipped" in ran[1]
 
 
 def test_what_cannot_be_compared_is_an_error_and_not_a_failure(ran: tuple[dict[str, str], str]) -> None:

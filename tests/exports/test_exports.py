@@ -237,8 +237,14 @@ def test_a_collector_gets_what_the_file_holds(made: Project, tmp_path: Path) -> 
 
 def test_a_collector_that_refuses_is_told(made: Project, tmp_path: Path) -> None:
     with collector(tmp_path / "kept.jsonl", "401") as address:
-        done = made.run("export", REPORT, "--to", "otel", "--endpoint", address, check=2)
-    assert "took 0 events" in done.err and f"{address}/v1/logs" in done.err and "401" in done.err
+        secret = address.replace("://", "://me:passw0rd@")
+        done = made.run("export", REPORT, "--to", "otel", "--endpoint", secret, check=2)
+    assert (
+        "passw0rd" not in done.err
+        and "took 0 events" in done.err
+        and f"{address}/v1/logs" in done.err
+        and "401" in done.err
+    )
 
 
 def test_mlflow_reads_back_what_was_measured(made: Project) -> None:
