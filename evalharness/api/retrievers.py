@@ -71,6 +71,12 @@ def curves_of(
         if beyond:
             shown = ", ".join(map(str, beyond))
             told.append(f"{names[place]} has {full} dimensions: there is nothing to cut at {shown}")
+        answers = [attempt for rows in runs[place].attempts.values() for attempt in rows.values()]
+        failed = sum(not isinstance(attempt.outcome, Response) for attempt in answers)
+        if failed and smaller:
+            told.append(
+                f"{names[place]}: its curves leave out the {failed:,} of {len(answers):,} queries that it failed on"
+            )
         cut = _cut(suite, model, retriever, runs[place], smaller, use) if smaller else {}
         for metric in read if cut else ():
             curves.append(

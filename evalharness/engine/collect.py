@@ -26,7 +26,7 @@ from evalharness.engine.execute import Execution
 from evalharness.engine.loop import run_sync
 from evalharness.engine.plan import Asked, Plan, cache_key, make_plan
 from evalharness.engine.progress import Progress, Silent
-from evalharness.engine.ready import refuse_few_repeats, refuse_unready
+from evalharness.engine.ready import refuse_few_repeats, refuse_shallow, refuse_unready
 from evalharness.engine.resume import (
     Leftover,
     answers_of,
@@ -217,7 +217,9 @@ class _Job:
 
     def plan(self, repeats: int) -> Plan:
         name = self.candidate.path or self.candidate.name
-        refuse_few_repeats(build_scorers(self.suite, self.registry), repeats, name)
+        scorers = build_scorers(self.suite, self.registry)
+        refuse_few_repeats(scorers, repeats, name)
+        refuse_shallow(scorers, self.provider, name)
         return make_plan(
             self.suite,
             self.candidate,

@@ -16,7 +16,7 @@ from evalharness.engine.collect import make_provider
 from evalharness.engine.history import EarlierRun, EarlierTokens, earlier_tokens
 from evalharness.engine.loop import run_sync
 from evalharness.engine.plan import Asked, cache_key, make_plan
-from evalharness.engine.ready import refuse_few_repeats
+from evalharness.engine.ready import refuse_few_repeats, refuse_shallow
 from evalharness.engine.resume import Leftover
 from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sides import SideSource, Surroundings
@@ -138,6 +138,7 @@ class _Asking:
         self._suite = suite
         self._around = around
         self._provider = make_provider(model, around.registry)
+        refuse_shallow(build_scorers(suite, around.registry), self._provider, model.path or model.name)
         self._tokens: EarlierTokens | None = earlier_tokens(runs, model)
         self._most_out: int | None = model.decoding.get("max_tokens")
         self._open: dict[int, list[Request]] = {}

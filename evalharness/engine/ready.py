@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from evalharness.core.protocols import Scorer
+from evalharness.core.protocols import Provider, Scorer
 from evalharness.core.suites import Suite
 from evalharness.engine.scoring import build_scorers
 from evalharness.errors import UsageError
@@ -45,4 +45,30 @@ def refuse_few_repeats(scorers: Mapping[str, Scorer], repeats: int, name: str) -
         raise UsageError(
             f"{name}: {needs} answers to each case, and this run has {answers}; "
             f"write `repeats: {max(short.values())}` in the candidate's file"
+        )
+
+
+def refuse_shallow(scorers: Mapping[str, Scorer], provider: Provider, name: str) -> None:
+    """Refuse a retriever that gives fewer documents than a metric reads (recall@50 of ten).
+
+    Args:
+        scorers: by metric id.
+        provider: who is asked; `depth`, where it has one, is how many documents it gives at most.
+        name: whose it is, as the sentence calls it.
+
+    Raises:
+        UsageError: names each such metric, and the number that would do.
+    """
+    depth = getattr(provider, "depth", None)
+    reads = {
+        metric_id: k
+        for metric_id, scorer in scorers.items()
+        if depth is not None and "relevant" in scorer.needs
+        if isinstance(k := getattr(scorer, "k", None), int) and k > depth
+    }
+    if reads:
+        needs = " and ".join(f"{metric_id} reads {k}" for metric_id, k in reads.items())
+        raise UsageError(
+            f"{name}: {needs} documents of each ranking, and this retriever gives {depth}; "
+            f"write `top_k: {max(reads.values())}` in the candidate's file"
         )

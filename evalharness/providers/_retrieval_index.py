@@ -16,7 +16,6 @@ from evalharness.embedding import (
     EmbedderSpec,
     RefusedTextError,
     Role,
-    ShapedEmbedder,
     VectorCache,
     build_source,
     normalised,
@@ -36,6 +35,8 @@ TOP_K: Final = 100
 RERANK_TOP: Final = 50
 BATCH_SIZE: Final = 32
 _AT_ONCE: Final = 1024
+_SAME: Final = 0.99
+"""Cosine of two vectors of one text below which they are of two models: batches and processors move it less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +164,8 @@ class Retriever:
             empty = set(corpus.empty)
             self._rows = [place for place in self._rows if place not in empty]
         self.index: Index | None = None
+        self.whole_dimensions = 0
+        """Of the documents' vectors as they come, before they are cut; 0 before `load`."""
 
     @property
     def source(self) -> Embedder:
@@ -180,6 +183,36 @@ class Retriever:
             raise UsageError(f"{self.settings.shown}: no document has a text")
         self.index = Index(gathered(self._vectors(), len(self._rows), self._folder))
         self._document_tokens = sum(self._tokens)
+
+    def refuse_another_model(self) -> None:
+        """Ask a server for a document whose vector is kept: queries and documents have to come from one model.
+
+        Raises:
+            UsageError: it gives another vector now. ProviderError: it cannot be reached or failed.
+        """
+        spec = self.settings.embedder
+        if spec.base_url is None or self._fresh:
+            return
+        places = self._rows[:_AT_ONCE]
+        known = self._known(texts := self.corpus.texts(places), "document")
+        first = next((at for at, text in enumerate(texts) if text in known), None)
+        if first is None:
+            return
+        name, before = self.corpus.ids[places[first]], normalised(known[texts[first]][None])[0]
+        try:
+            now = normalised(build_source(spec).embed([texts[first]], role="document"))[0]
+        except RefusedTextError as error:
+            raise self._refused(name, error) from None
+        if len(now) != len(before):
+            how = f"of {len(now)} dimensions, and the one kept has {len(before)}"
+        elif (cosine := float(now @ before)) < _SAME and (now.any() or before.any()):
+            how = f"whose cosine to the one kept is {cosine:.2f}"
+        else:
+            return
+        raise UsageError(
+            f"the server gives document {name!r} a vector {how}: another model answers under the name {spec.model!r} "
+            "now; --fresh embeds everything again"
+        )
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says of the index; {} before `load`."""
@@ -213,6 +246,7 @@ class Retriever:
     def search(self, queries: NDArray[np.float32], k: int | None = None) -> list[list[int]]:
         """Places in the corpus of the nearest documents of each query, nearest first; equal ones in corpus order.
 
+        None for a query to which all of several documents are equally near (`Index.top`).
         `queries`: shape (m, d), as `shaped` gives them. `k`: how many; None: the candidate's `top_k`.
         """
         assert self.index is not None, "load() comes first"
@@ -244,16 +278,18 @@ class Retriever:
 
     def known(self, texts: Sequence[str], role: Role) -> Mapping[str, NDArray[np.float32]]:
         """Kept vectors by text, as they are searched with. Nothing is embedded; from a file of vectors none is kept."""
-        if self._folder is None or self.settings.embedder.vectors is not None:
-            return {}
-        found = CachedEmbedder(self._source, VectorCache(self._folder / VECTORS)).known(texts, role=role)
-        return {text: self.shaped(vector[None])[0] for text, vector in found.items()}
+        return {text: self.shaped(vector[None])[0] for text, vector in self._known(texts, role).items()}
 
     def keep_queries(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Keep whole vectors of queries; shape (len(texts), d)."""
         if self._folder is not None and len(texts) and self.settings.embedder.vectors is None:
             cache = VectorCache(self._folder / VECTORS, replace=True)
             CachedEmbedder(self._source, cache).keep(texts, vectors, role="query")
+
+    def _known(self, texts: Sequence[str], role: Role) -> Mapping[str, NDArray[np.float32]]:
+        if self._folder is None or self.settings.embedder.vectors is not None:
+            return {}
+        return CachedEmbedder(self._source, VectorCache(self._folder / VECTORS)).known(texts, role=role)
 
     def _kept(self, *, fresh: bool) -> Embedder:
         if self._folder is None:
@@ -263,16 +299,23 @@ class Retriever:
     def _vectors(self) -> Iterator[NDArray[np.float32]]:
         spec = self.settings.embedder
         source = self._source if spec.vectors is not None else self._kept(fresh=self._fresh)
-        shaped = ShapedEmbedder(source, dimensions=spec.dimensions, normalise=spec.normalise)
         for start in range(0, len(self._rows), _AT_ONCE):
             places = self._rows[start : start + _AT_ONCE]
             names = [self.corpus.ids[place] for place in places]
             try:
-                yield shaped.embed(self.corpus.texts(places), role="document", ids=names)
+                whole = source.embed(self.corpus.texts(places), role="document", ids=names)
             except RefusedTextError as error:
+                raise self._refused(names[error.index], error) from None
+            self.whole_dimensions = self.whole_dimensions or whole.shape[1]
+            if whole.shape[1] != self.whole_dimensions:
                 raise UsageError(
-                    f"{self.settings.shown}: document {names[error.index]!r}: {error}; shorten it, or leave it out"
-                ) from None
+                    f"documents have vectors of {self.whole_dimensions} and of {whole.shape[1]} dimensions; "
+                    "--fresh embeds everything again"
+                )
+            yield self.shaped(whole)
+
+    def _refused(self, name: str, error: RefusedTextError) -> UsageError:
+        return UsageError(f"{self.settings.shown}: document {name!r}: {error}; shorten it, or leave it out")
 
 
 class _Counting:

@@ -79,7 +79,8 @@ class Index:
             k: at least 1; fewer rows are given where there are fewer.
 
         Returns:
-            m arrays of min(k, n) rows.
+            m arrays of min(k, n) rows; an empty one for a query to which all of several rows are exactly equally near,
+            as to a vector of zeros: the order of the rows would pass for a ranking.
 
         Raises:
             UsageError: queries and documents do not have the same number of dimensions.
@@ -108,11 +109,11 @@ class Index:
 
         count, exact_query = len(scores), query.astype(np.float64)
         chosen = np.arange(count)
-        if k < count:
+        off = self.dimensions * _ROUNDING
+        off = 2.01 * off / (1 - off) * float(np.sqrt(exact_query @ exact_query)) * self._longest
+        if k < count and float(scores.max()) - float(scores.min()) > off:
             least = float(np.partition(scores, count - k)[count - k])
-            off = self.dimensions * _ROUNDING
-            off = off / (1 - off) * float(np.sqrt(exact_query @ exact_query)) * self._longest
-            chosen = np.flatnonzero(scores >= least - 2.01 * off)
+            chosen = np.flatnonzero(scores >= least - off)
         step = max(1, self._budget // (8 * self.dimensions))
         exact = np.concatenate(
             [
@@ -120,6 +121,8 @@ class Index:
                 for start in range(0, len(chosen), step)
             ]
         )
+        if count > 1 and len(chosen) == count and exact.min() == exact.max():
+            return chosen[:0]
         order = np.lexsort((chosen, -exact))[:k]
         return np.asarray(chosen[order], dtype=np.int64)
 

@@ -15,7 +15,7 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.cases import Case
 from evalharness.core.protocols import Request
 from evalharness.embedding import Embedder, RefusedTextError, ServerEmbedder, build_source
-from evalharness.errors import CallError, ProviderError
+from evalharness.errors import CallError, ProviderError, UsageError
 from evalharness.providers._retrieval_corpus import Corpus
 from evalharness.providers._retrieval_index import Retrieval, Retriever
 from evalharness.providers._retrieval_rerank import Reranker
@@ -69,6 +69,11 @@ class Embeddings:
         self._asked: dict[str, NDArray[np.float32]] = {}
         self._threads = DaemonThreads("evalharness-embeddings")
 
+    @property
+    def depth(self) -> int:
+        """Documents that are given for a query."""
+        return self._settings.top_k
+
     def prepare(self, cases: Sequence[Case], folder: Path, *, fresh: bool) -> None:
         """Read the documents, and refuse cases that they cannot answer. Vectors are kept in `folder`.
 
@@ -91,14 +96,19 @@ class Embeddings:
                 loaded. ProviderError: the server failed.
         """
         self._threads = DaemonThreads("evalharness-embeddings")
-        await self._threads.run(self._ready)
+        try:
+            await self._threads.run(self._ready)
+        except UsageError as error:
+            if type(error) is not UsageError:
+                raise
+            raise UsageError(f"{self._candidate.path or self._candidate.name}: {error}") from error
 
     async def complete(self, request: Request, *, timeout_s: float) -> Response:
-        """Rank the documents for one query.
+        """Rank the documents for one query; an empty ranking where all of them are equally near.
 
         Raises:
             CallError: `bad_request` where the server refuses the query, `server` where it failed to the end of the
-                retries.
+                retries, `bad_response` where its vector has another length than the documents'.
         """
         response: Response = await self._threads.run(lambda: self._answer(request.case))
         return response
@@ -119,6 +129,7 @@ class Embeddings:
         settings = self._settings
         corpus = self._corpus or Corpus(settings.documents)
         retriever = Retriever(settings, corpus, self._folder, fresh=self._fresh)
+        retriever.refuse_another_model()
         retriever.load()
         if settings.embedder.base_url is not None:
             server = build_source(settings.embedder, on_tokens=self._count)
@@ -149,7 +160,7 @@ class Embeddings:
             began = time.perf_counter()
             whole = self._embedded(source, case)
             places = retriever.search(retriever.shaped(whole), self._settings.depth)[0]
-            if self._reranker is not None:
+            if self._reranker is not None and places:
                 places = self._reranked(self._reranker, case.question, places)
             took = (time.perf_counter() - began) * 1000
         finally:
@@ -165,12 +176,19 @@ class Embeddings:
     def _embedded(self, source: Embedder, case: Case) -> NDArray[np.float32]:
         if not case.question.strip() and self._settings.embedder.vectors is None:
             raise CallError("bad_request", "the case has no question to search with")
+        assert self._retriever is not None
         try:
-            return source.embed([case.question], role="query", ids=[case.id])
+            whole = source.embed([case.question], role="query", ids=[case.id])
         except RefusedTextError as error:
             raise CallError("bad_request", str(error)) from error
         except ProviderError as error:  # after all its retries
             raise CallError("server", str(error)) from error
+        asked, there = whole.shape[1], self._retriever.whole_dimensions
+        if asked != there and self._settings.embedder.base_url is not None:
+            raise CallError(
+                "bad_response", f"the vector has {asked} dimensions, and those of the documents {there}"
+            )
+        return whole
 
     def _reranked(self, reranker: Reranker, question: str, places: list[int]) -> list[int]:
         assert self._retriever is not None

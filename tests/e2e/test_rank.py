@@ -72,7 +72,7 @@ def test_a_worse_retriever_is_a_regression_and_nothing_is_asked_twice(
     metric = document["metrics"][0]
     assert metric["id"] == "qa/ndcg@10" and metric["delta"] < -0.05 and metric["n"] == 120
     texts = rag_server.counters()["texts"]
-    assert texts == 120 + 2 * 120, "documents once for both sides, and each side's queries"
+    assert texts == 120 + 1 + 2 * 120, "documents once for both sides but for one, and each side's queries"
     _, same = project.compare("--quiet", check=1)
     assert same == document
     assert rag_server.counters()["texts"] == texts
@@ -106,8 +106,8 @@ def test_a_corpus_that_changes_is_another_candidate(project: Project, rag_server
     with (project.root / "corpus.jsonl").open("a") as file:
         file.write('{"_id": "new", "text": "word1 word2"}\n')
     project.run("run", "base.yaml", "--quiet", check=0)
-    assert rag_server.counters()["texts"] == 20 + 20 + 1 + 20, (
-        "one document is new, and every query is asked again"
+    assert rag_server.counters()["texts"] == 20 + 20 + 2 + 20, (
+        "one document is new, one shows that the model is the same, and every query is asked again"
     )
     assert len(list((project.root / ".evalharness/runs").iterdir())) == 2
 
@@ -135,6 +135,37 @@ def test_a_retriever_that_makes_no_sense_is_refused_with_its_line(
     retriever(project, "base", *lines)
     done = project.run("validate", "base.yaml", check=2)
     assert said in done.out + done.err
+
+
+def test_fewer_documents_than_a_metric_reads_are_refused_before_anything_is_asked(
+    project: Project, rag_server: ModelServerHandle
+) -> None:
+    """A baseline that may find three would let a candidate of ten pass whatever it does."""
+    search_project(project, 20)
+    on_server(project, rag_server, "base", "top_k: 3")
+    on_server(project, rag_server, "cand", "top_k: 10")
+    for words in (["compare", "base.yaml", "cand.yaml"], ["plan", "base.yaml"]):
+        done = project.run(*words, check=2)
+        assert (
+            "base.yaml: qa/ndcg@10 reads 10 documents of each ranking, and this retriever gives 3" in done.err
+        )
+        assert "write `top_k: 10`" in done.err
+    assert rag_server.counters().get("texts", 0) == 0
+    project.run("run", "cand.yaml", "--quiet", check=0)
+
+
+def test_queries_that_failed_are_said_to_be_missing_from_a_curve(
+    project: Project, rag_server: ModelServerHandle
+) -> None:
+    search_project(project, 20)
+    cases = project.root / "questions/cases.jsonl"
+    cases.write_text(cases.read_text().replace("noise7", "TOO-LONG"))
+    on_server(project, rag_server, "one")
+    on_server(project, rag_server, "two", "similarity: dot")
+    found = ranking(project, "one.yaml", "two.yaml", "--metric", "qa/mrr", "--truncate", "32")
+    assert found["metrics"][0]["n"] == 19 and found["metrics"][0]["n_left_out"] == 1
+    assert [point["n"] for point in found["curves"][0]["points"]] == [19, 19]
+    assert "one: its curves leave out the 1 of 20 queries that it failed on" in found["warnings"]
 
 
 def test_a_function_may_rank(project: Project) -> None:
@@ -268,7 +299,7 @@ def test_cutting_asks_a_server_for_nothing(project: Project, rag_server: ModelSe
     ranking(project, "one.yaml", "two.yaml")
     texts = rag_server.counters()["texts"]
     found = ranking(project, "one.yaml", "two.yaml", "--truncate", f"32,{FEW}")
-    assert rag_server.counters()["texts"] == texts == 40 + 2 * 40
+    assert rag_server.counters()["texts"] == texts == 40 + 1 + 2 * 40
     assert len(found["curves"]) == 4
     on_server(project, rag_server, "three", f"dimensions: {FEW}")
     third = ranking(project, "one.yaml", "three.yaml")

@@ -15,9 +15,10 @@ import pytest
 from evalharness.core.attempts import Response
 from evalharness.core.candidates import Candidate, Limits
 from evalharness.core.cases import Case
-from evalharness.embedding import normalised, truncated
+from evalharness.embedding import CachedEmbedder, VectorCache, normalised, truncated
 from evalharness.errors import CallError, EvalHarnessError, ProviderError, SpecError, UsageError
 from evalharness.providers._retrieval_corpus import Corpus
+from evalharness.providers._retrieval_index import Retrieval, Retriever
 from evalharness.providers._retrieval_search import BUDGET, Index, blocks_for, gathered, index_mib
 from evalharness.providers.embeddings import Embeddings
 from tests.embedding.conftest import _rag_process, rag_server, sentence_model
@@ -100,10 +101,16 @@ def test_the_search_is_that_of_a_loop_over_all_documents(k: int) -> None:
         assert [rows.tolist() for rows in found] == expected
 
 
-def test_documents_that_are_all_alike_keep_their_order() -> None:
+def test_alike_documents_keep_their_order_and_none_is_found_where_all_are_alike() -> None:
     documents = np.tile(np.array([[0.6, 0.8]], dtype=np.float32), (500, 1))
-    (found,) = Index(documents, budget=64).top(np.array([[0.3, 0.1]], dtype=np.float32), 10)
+    query = np.array([[0.3, 0.1]], dtype=np.float32)
+    for k in (1, 10, 1_000):
+        assert not len(Index(documents, budget=64).top(query, k)[0]), "their order in the file is no ranking"
+    assert not len(Index(np.eye(2, dtype=np.float32)).top(query * 0, 1)[0]), "zeros are near to nothing"
+    documents[-1] = 0
+    (found,) = Index(documents, budget=64).top(query, 10)
     assert found.tolist() == list(range(10))
+    assert Index(documents[:1]).top(query, 5)[0].tolist() == [0], "one document cannot be told apart"
 
 
 def test_blocks_hold_no_more_than_the_budget_whatever_the_sizes() -> None:
@@ -189,9 +196,32 @@ def test_a_server_ranks_and_is_asked_once_for_each_document(
     again, facts = answers(who, asked, tmp_path)
     assert [r.ranking for r in again] == [r.ranking for r in found]
     assert facts["documents_embedded"] == 0 and "document_tokens" not in facts
-    assert rag_server.counters()["texts"] == 6 + 2
+    assert rag_server.counters()["texts"] == 6 + 2 + 1, "and one document, to see that the model is the same"
     answers(who, asked, tmp_path, fresh=True)
-    assert rag_server.counters()["texts"] == 8 + 6
+    assert rag_server.counters()["texts"] == 9 + 6
+
+
+def test_vectors_of_two_models_are_not_searched_together(
+    rag_server: ModelServerHandle, tmp_path: Path
+) -> None:
+    """Behind one address and name another model may answer, before a run and in the middle of it."""
+    who = candidate(corpus(tmp_path), "words", base_url=rag_server.base_url, dimensions=4)
+    keep = Retriever(Retrieval.of(who), Corpus(tmp_path / "corpus.jsonl"), tmp_path)
+    for vectors, said in (
+        (np.ones((len(DOCUMENTS), 16)), "a vector of 64 dimensions, and the one kept has 16"),
+        (np.eye(64)[: len(DOCUMENTS)], r"a vector whose cosine to the one kept is -?0\.\d"),
+    ):
+        kept = CachedEmbedder(keep.source, VectorCache(tmp_path / "vectors.sqlite", replace=True))
+        kept.keep(list(DOCUMENTS.values()), vectors.astype(np.float32), role="document")
+        with pytest.raises(UsageError, match=rf"c: the server gives document 'd-cat' {said}.*--fresh"):
+            answers(who, cases("a dog"), tmp_path)
+        answers(who, cases("a dog"), tmp_path, fresh=True)
+    changed = candidate(corpus(tmp_path), "changing", base_url=rag_server.base_url, dimensions=4)
+    with pytest.raises(
+        CallError, match="the vector has 32 dimensions, and those of the documents 64"
+    ) as caught:
+        answers(changed, cases("a dog", "a cat"))
+    assert caught.value.kind == "bad_response"
 
 
 def test_what_a_server_refuses_or_cannot_do(rag_server: ModelServerHandle, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 `/v1/embeddings` gives each text the counts of its words, hashed into `dimensions` (64) places, at length 1: texts with
 the same words have cosine 1. A text that holds TOO-LONG is refused with 400. By model name: `words`; `reversed`
 answers in the opposite order with right indices; `small` takes two texts at most; `busy` says 429 twice to each batch
-and then answers; `down` says 500; `nan`, `short`, `page` answer with what is no embedding; `secret` repeats the key.
+and then answers; `down` says 500; `changing` gives 64 dimensions at its first call and 32 after it; `nan`, `short`,
+`page` answer with what is no embedding; `secret` repeats the key.
 
 `/v1/chat/completions` plays the judge of Ragas' prompts by plain rules: a statement is a sentence; it is supported
 where the context holds it; a context is useful where it shares a sentence with the answer; the question of an answer
@@ -59,8 +60,10 @@ def embeddings(body: dict[str, Any], key: str) -> web.Response:
         return error(400, "a text is too long or empty")
     if model == "page":
         return web.Response(text="<html>welcome</html>", content_type="text/html")
+    COUNTERS[model] += 1
+    dimensions = 32 if model == "changing" and COUNTERS[model] > 1 else body.get("dimensions") or 64
     rows = [
-        {"object": "embedding", "index": i, "embedding": vector(text, body.get("dimensions") or 64)}
+        {"object": "embedding", "index": i, "embedding": vector(text, dimensions)}
         for i, text in enumerate(texts)
     ]
     if model == "nan":
