@@ -36,6 +36,10 @@ IMPORTS = {
     "train": ["trl", "peft", "datasets"],
     "remote": ["fsspec"],
     "traffic": ["duckdb"],
+    "parquet": ["pyarrow.parquet"],
+    "otel": ["opentelemetry.sdk._logs", "opentelemetry.exporter.otlp.proto.http._log_exporter"],
+    "mlflow": ["mlflow"],
+    "wandb": ["wandb"],
     "ray": ["ray"],
 }
 EVERYTHING = "all,rag"

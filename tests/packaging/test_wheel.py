@@ -106,7 +106,8 @@ def test_every_extra_of_the_design_is_there_and_all_holds_what_installs_together
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     assert set(extras) == {
-        "benchmarks", "rag", "text", "retrieval", "stats", "local", "vllm", "train", "traffic", "ray", "all",
+        "benchmarks", "rag", "text", "retrieval", "contamination", "stats", "local", "vllm", "train", "traffic",
+        "parquet", "otel", "mlflow", "wandb", "remote", "ray", "all",
     }  # fmt: skip
 
 
