@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
 from inspect_ai._util.registry import RegistryInfo, set_registry_info
+from inspect_ai.hooks import Hooks, SampleEnd, hooks
+from inspect_ai.hooks._startup import init_hooks
+from inspect_ai.log import EvalSample
 from inspect_ai.model import (
     ChatMessageSystem,
     GenerateConfig,
@@ -33,13 +39,14 @@ class CandidateModel:
 
     `stopped`: the engine's error that ended the run, if one did. `failed`: why a call for a sample and repeat gave no
     answer. Inspect is not told: for each sample in error it formats a traceback, which takes it longer than the call.
-    `latency_ms`: what the calls for a sample and repeat took together.
+    `latency_ms`: what the calls for a sample and repeat took together. `repeats`: the repeat of each epoch.
     """
 
     model: Model
     stopped: EvalHarnessError | None = None
     failed: dict[tuple[str, int], Failure] = field(default_factory=dict)
     latency_ms: dict[tuple[str, int], float] = field(default_factory=dict)
+    repeats: tuple[int, ...] = (0,)
 
 
 def candidate_model(work: Work) -> CandidateModel:
@@ -133,7 +140,7 @@ class _Api(ModelAPI):
     async def generate(self, input: Any, tools: Any, tool_choice: Any, config: GenerateConfig) -> ModelOutput:
         """The candidate's answer; an empty one where there is none, which `failed` tells apart."""
         assert self.made is not None
-        sample = _sample()
+        sample = _sample(self.made.repeats)
         try:
             attempt = await self._ask(sample, input, tools, config)
         except EvalHarnessError as error:
@@ -213,9 +220,41 @@ def _decoding(config: GenerateConfig) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _sample() -> tuple[str, int]:
+def _sample(repeats: Sequence[int]) -> tuple[str, int]:
     """The sample that is being asked now, and its repeat from 0."""
     from inspect_ai.log._samples import sample_active
 
     active = sample_active()
-    return (str(active.sample.id), active.epoch - 1) if active is not None else ("", 0)
+    return (str(active.sample.id), repeats[active.epoch - 1]) if active is not None else ("", 0)
+
+
+class _Ended(Hooks):
+    """Hands samples on as they end. One instance serves the process; it does nothing outside of `as_samples_end`."""
+
+    hear: ClassVar[Callable[[EvalSample], None] | None] = None
+
+    def enabled(self) -> bool:
+        """Whether somebody listens."""
+        return _Ended.hear is not None
+
+    async def on_sample_end(self, data: SampleEnd) -> None:
+        """Hand the sample on."""
+        if _Ended.hear is not None:
+            _Ended.hear(data.sample)
+
+
+@cache
+def _register() -> None:
+    init_hooks()  # before: Inspect prints how many hooks it finds when it looks for them, once
+    hooks(name="evalharness", description="keeps each sample as it ends")(_Ended)
+
+
+@contextmanager
+def as_samples_end(hear: Callable[[EvalSample], None]) -> Iterator[None]:
+    """Have `hear` called with each sample as it ends, scores and all."""
+    _register()
+    _Ended.hear = hear
+    try:
+        yield
+    finally:
+        _Ended.hear = None

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from evalharness._canon import digest
 from evalharness._lazy import require
@@ -18,6 +18,9 @@ from evalharness.core.cases import Card, Case, GoldenSet
 from evalharness.core.suites import ScorerSpec
 from evalharness.errors import EvalHarnessError, UsageError
 from evalharness.store.records import digest_of_cases
+
+if TYPE_CHECKING:
+    from evalharness.benchmarks._inspect_model import CandidateModel
 
 _WHY: Final = "run an Inspect task"
 _BINARY: Final = frozenset(("answer", "choice", "exact", "includes", "match", "pattern"))
@@ -98,54 +101,69 @@ class InspectTask:
         )
 
     def run(self, work: Work) -> Mapping[str, Any]:
-        """Run the task on the samples that are asked, as many epochs as there are repeats, and keep its log.
+        """Run the task on the samples that are asked, an epoch for each repeat that is missing, and keep its logs.
 
         Raises:
             UsageError: the candidate does not suit it, or Inspect refuses to start. ProviderError: as `work.ask`.
         """
         require("inspect_ai", extra="benchmarks", why=_WHY)
-        from inspect_ai import eval as inspect_eval
-        from inspect_ai._eval.task.task import task_with
-        from inspect_ai.dataset import MemoryDataset
         from inspect_ai.log import read_eval_log
 
         from evalharness.benchmarks._inspect_model import candidate_model
 
-        wanted = {request.case.id for request in work.requests}
-        epochs = max(request.repeat for request in work.requests) + 1
         task = self._make()
-        samples = [sample for sample in _samples(task, self._limit) if str(sample.id) in wanted]
+        samples = _samples(task, self._limit)
         model = candidate_model(work)
-        (log,) = inspect_eval(
-            task_with(task, dataset=MemoryDataset(samples, name=task.dataset.name), epochs=epochs),
-            model=model.model,
-            log_dir=str(work.folder),
-            log_format="eval",
-            display="none",
-            fail_on_error=False,
-            max_samples=work.candidate.limits.concurrency,
-            score_display=False,
-        )
-        if model.stopped is not None:
-            raise model.stopped
-        if log.status == "cancelled":
-            raise KeyboardInterrupt
-        log = read_eval_log(log.location)
-        if log.status == "error" and not log.samples:
-            said = log.error.message if log.error is not None else "no reason given"
-            raise UsageError(f"Inspect could not run {self._shown}: {said}")
-        for sample in log.samples or []:
-            own = (str(sample.id), int(sample.epoch) - 1)
-            took = model.latency_ms.get(own)
-            if took is None and sample.working_time is not None:  # a model of Inspect's own
-                took = sample.working_time * 1000
-            work.keep(_attempt(sample, work.task.golden_set.name, model.failed.get(own), took))
+        log: Any = None
+        for repeats, wanted in _by_repeats(work):
+            model.repeats = repeats
+            header = self._eval(
+                task, [sample for sample in samples if str(sample.id) in wanted], len(repeats), model, work
+            )
+            log = read_eval_log(header.location)
+            if log.status == "error" and not log.samples:
+                said = log.error.message if log.error is not None else "no reason given"
+                raise UsageError(f"Inspect could not run {self._shown}: {said}")
+            for sample in log.samples or []:  # those that failed; the others were kept as they ended
+                _keep(sample, model, work)
+        # also those of earlier parts of this run: what they hold was kept and is not asked again
+        logs = sorted(work.folder.glob("*.eval"))
         return {
             "inspect_ai": log.eval.packages.get("inspect_ai", ""),
             "task": log.eval.task,
             "task_version": str(log.eval.task_version),
-            "logs": [str(Path(*work.folder.parts[-2:], Path(log.location).name))],
+            "logs": [str(Path(*work.folder.parts[-2:], path.name)) for path in logs],
         }
+
+    def _eval(self, task: Any, samples: Sequence[Any], epochs: int, model: CandidateModel, work: Work) -> Any:
+        """Inspect's log, without its samples."""
+        from inspect_ai import eval as inspect_eval
+        from inspect_ai._eval.task.task import task_with
+        from inspect_ai.dataset import MemoryDataset
+
+        from evalharness.benchmarks._inspect_model import as_samples_end
+
+        def ended(sample: Any) -> None:
+            # an answer is kept at once, for a run that is killed; after the engine stopped, answers are empty
+            if sample.error is None and model.stopped is None:
+                _keep(sample, model, work)
+
+        with as_samples_end(ended):
+            logs = inspect_eval(
+                task_with(task, dataset=MemoryDataset(list(samples), name=task.dataset.name), epochs=epochs),
+                model=model.model,
+                log_dir=str(work.folder),
+                log_format="eval",
+                display="none",
+                fail_on_error=False,
+                max_samples=work.candidate.limits.concurrency,
+                score_display=False,
+            )
+        if model.stopped is not None:
+            raise model.stopped
+        if not logs or logs[0].status == "cancelled":
+            raise KeyboardInterrupt
+        return logs[0]
 
     @property
     def _shown(self) -> str:
@@ -179,6 +197,8 @@ class InspectTask:
         except EvalHarnessError:
             raise
         except Exception as error:
+            if match is not None and match[2]:
+                _refuse_absent(Path(match[1]), match[2])
             said = " ".join(str(error).split())[:400]
             raise UsageError(
                 f"the Inspect task {self._shown} cannot be made: {type(error).__name__}: {said}; a data set that is "
@@ -207,6 +227,17 @@ class InspectTask:
                     else f"the task's first scorer gates; name {key} under scorers to gate",
                 )
                 first = False
+
+
+def _refuse_absent(file: Path, name: str) -> None:
+    """Refuse a name that no function of the file with `@task` has; the file is parsed, not run."""
+    from inspect_ai._eval.list import parse_tasks
+
+    known = sorted(task.name for task in parse_tasks(file.absolute(), Path.cwd(), True))
+    if known and name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known[:20])}"
+        raise UsageError(f"{file.name} has no Inspect task {name!r}; {hint}")
 
 
 def _unknown_args(tasks: Sequence[Any], args: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -281,8 +312,29 @@ def _last_user(messages: Sequence[Any]) -> str:
     return next((message.text for message in reversed(messages) if message.role == "user"), "")
 
 
-def _attempt(sample: Any, golden_set: str, failed: Failure | None, latency_ms: float | None) -> Attempt:
-    case_id, repeat = str(sample.id), int(sample.epoch) - 1
+def _by_repeats(work: Work) -> list[tuple[tuple[int, ...], set[str]]]:
+    """Which repeats are asked of which samples: one entry, unless an earlier part of the run answered some of them."""
+    repeats: dict[str, list[int]] = {}
+    for request in work.requests:
+        repeats.setdefault(request.case.id, []).append(request.repeat)
+    found: dict[tuple[int, ...], set[str]] = {}
+    for case_id, asked in repeats.items():
+        found.setdefault(tuple(sorted(asked)), set()).add(case_id)
+    return sorted(found.items())
+
+
+def _keep(sample: Any, model: CandidateModel, work: Work) -> None:
+    own = (str(sample.id), model.repeats[int(sample.epoch) - 1])
+    took = model.latency_ms.get(own)
+    if took is None and sample.working_time is not None:  # a model of Inspect's own
+        took = sample.working_time * 1000
+    work.keep(_attempt(sample, own, work.task.golden_set.name, model.failed.get(own), took))
+
+
+def _attempt(
+    sample: Any, own: tuple[str, int], golden_set: str, failed: Failure | None, latency_ms: float | None
+) -> Attempt:
+    case_id, repeat = own
     if failed is not None:
         return Attempt(golden_set=golden_set, case_id=case_id, repeat=repeat, outcome=failed)
     if sample.error is not None:

@@ -253,7 +253,7 @@ def test_another_version_of_the_task_is_refused(tmp_path: Path, model_server: Mo
 @pytest.mark.parametrize(
     ("task", "extra", "said"),
     [
-        ("capital", "", "capital"),
+        ("capital", "", "tasks.py has no Inspect task 'capital'; did you mean capitals?"),
         ("nothing", "", "has no samples"),
         ("capitals", ", limit: 0", "limit must be a whole number from 1"),
         ("capitals", ", limits: 3", "inspect has no setting 'limits'; did you mean limit?"),
@@ -286,6 +286,44 @@ def test_a_cap_stops_inspect_with_everything_kept(tmp_path: Path, model_server: 
     before = model_server.counters()["requests"]
     project.run("run", "base.yaml", check=0)
     assert model_server.counters()["requests"] < before + 12  # what was answered came from the cache
+
+
+@pytest.mark.parametrize(("sent", "code"), [("SIGKILL", -9), ("SIGINT", 130)])
+def test_a_run_that_was_stopped_goes_on_with_the_samples_and_epochs_that_are_missing(
+    tmp_path: Path, model_server: ModelServerHandle, sent: str, code: int
+) -> None:
+    project = write(tmp_path, model_server)
+    project.write(
+        "app.py",
+        "import os, signal\n"
+        "def answer(case):\n"
+        "    with open('asked', 'a') as log:\n"
+        "        print(case['messages'][-1]['content'], case['repeat'], file=log)\n"
+        "    if sum(1 for _ in open('asked')) == 18 and not os.path.exists('again'):\n"
+        f"        os.kill(os.getpid(), signal.{sent})\n"
+        "    return 'Oslo' if case['repeat'] else 'Rome'\n",
+    )
+    project.write(
+        "own.yaml",
+        "name: own\nsuite: ./suite.yaml\nprovider: python\ntarget: app:answer\nrepeats: 2\n"
+        "limits: {concurrency: 1}\n",
+    )
+    done = project.process("run", "own.yaml", check=code)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    project.write("again", "")
+    done = project.process("run", "own.yaml", check=0)
+    assert "answers kept from an earlier run" in done.err
+    after = (tmp_path / "asked").read_text().splitlines()
+    twice = len(after) - len(set(after))
+    assert set(after) == {f"capital {i} {repeat}" for i in range(12) for repeat in (0, 1)}
+    assert len(asked) >= 18 and twice <= 2, "more was asked again than what was under way"
+    (folder,) = (tmp_path / ".evalharness" / "runs").iterdir()
+    answers = [json.loads(line) for line in (folder / "attempts.jsonl").read_text().splitlines()]
+    assert {(a["repeat"], a["output"]) for a in answers} == {(0, "Rome"), (1, "Oslo")}
+    assert (
+        len(json.loads((folder / "manifest.json").read_text())["facts"]["benchmarks"]["capitals"]["logs"])
+        == 2
+    )
 
 
 def test_a_gate_on_a_metric_the_task_does_not_have_is_refused_with_its_line(
