@@ -32,6 +32,11 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "contamination": ("datasketch", "pyarrow"),
     "stats": ("statsmodels", "pandas"),
     "local": ("transformers", "torch", "peft", "accelerate"),
+    "remote": ("fsspec",),
+    "traffic": ("duckdb",),
+    "otel": ("opentelemetry",),
+    "mlflow": ("mlflow",),
+    "wandb": ("wandb",),
 }
 """What shows that an extra is installed. Looked for, not imported."""
 
