@@ -206,7 +206,9 @@ class _Maker:
 
     def view(self, change: CaseChange, group: Group) -> CaseView:
         case, before, after = change.case, change.before, change.after
-        if isinstance(before, Response) and isinstance(after, Response):
+        if isinstance(before, Response) and isinstance(after, Response) and _ranked(before, after):
+            old, new = _listed(before, after, case), _listed(after, before, case)
+        elif isinstance(before, Response) and isinstance(after, Response):
             old, new = word_diff(_said(before, case), _said(after, case), self.effort, self.room)
         else:
             old, new = _alone(before, case, self.room), _alone(after, case, self.room)
@@ -242,6 +244,21 @@ def _whys(change: CaseChange) -> tuple[tuple[str, str], ...]:
     for metric, why in change.whys.items():
         found.setdefault(one_line(why, _WHY), []).append(one_line(metric, 120))
     return tuple((", ".join(metrics), why) for why, metrics in list(found.items())[:_WHYS])
+
+
+def _ranked(before: Response, after: Response) -> bool:
+    return bool(before.ranking and after.ranking) and not before.text and not after.text
+
+
+def _listed(side: Response, other: Response, case: Case) -> Marked:
+    """A ranking, a document a line; marked are those that the other side does not have."""
+    theirs, parts = set(other.ranking), []
+    for rank, document in enumerate(side.ranking[:_RANKS], start=1):
+        parts.append(Part(False, f"{rank}. " if rank == 1 else f"\n{rank}. "))
+        parts.append(Part(document not in theirs, one_line(_graded(document, case), 200)))
+    if len(side.ranking) > _RANKS:
+        parts.append(Part(False, f"\nand {len(side.ranking) - _RANKS:,} more"))
+    return Marked(tuple(parts), 0, 0)
 
 
 def _said(side: Response, case: Case) -> str:

@@ -86,10 +86,10 @@ class Causes:
             _broken(bad, good)
             or self._by_metric(change, better)
             or _format(bad, good)
-            or _rank(change.case, bad, good)
+            or _rank(change.case, bad, good, better)
             or self._label(change, bad, better)
             or self._judged(change)
-            or _text(change.case, change.before, change.after)
+            or _text(change.case, change.before, change.after, bad)
         )
 
     def _by_metric(self, change: CaseChange, better: bool) -> tuple[Kind, str] | None:
@@ -167,15 +167,17 @@ def _json(text: str) -> dict[str, Any] | list[Any] | None:
     return found
 
 
-def _rank(case: Case, bad: Response, good: Response) -> tuple[Kind, str] | None:
+def _rank(case: Case, bad: Response, good: Response, rose: bool) -> tuple[Kind, str] | None:
     if not bad.ranking or not good.ranking:
         return None
-    worse, better = _first_relevant(case, bad), _first_relevant(case, good)
-    if better is None or (worse is not None and worse <= better):
-        return "rank", "those after the first"
-    if worse is None:
-        return "rank", "none in the ranking"
-    return "rank", "the first place" if better == 1 else "the first relevant one"
+    low, high = _first_relevant(case, bad), _first_relevant(case, good)
+    if high is None or (low is not None and low <= high):
+        return "rank", "not the first of them"
+    if low is None:
+        return "rank", "into the ranking" if rose else "out of the ranking"
+    if high == 1:
+        return "rank", "to the first place" if rose else "from the first place"
+    return "rank", "the first of them"
 
 
 def _first_relevant(case: Case, side: Response) -> int | None:
@@ -183,7 +185,9 @@ def _first_relevant(case: Case, side: Response) -> int | None:
     return next(places, None)
 
 
-def _text(case: Case, before: Response | Failure, after: Response | Failure) -> tuple[Kind, str]:
+def _text(
+    case: Case, before: Response | Failure, after: Response | Failure, bad: Response
+) -> tuple[Kind, str]:
     assert isinstance(before, Response) and isinstance(after, Response)
     old, new = before.text, after.text
     if old == new:
@@ -192,7 +196,7 @@ def _text(case: Case, before: Response | Failure, after: Response | Failure) -> 
         return "spacing", ""
     target = _only_target(case)
     if target is not None and _NUMBER.fullmatch(target.strip()) and _last_number(old) != _last_number(new):
-        return "number", ""
+        return "number", "" if _last_number(bad.text) else "no number on one side"
     if len(new) * 2 < len(old):
         return "shorter", ""
     if len(old) * 2 < len(new):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import jinja2
 from markupsafe import Markup
 
+from evalharness.core.histories import MetricHistory
 from evalharness.core.verdicts import Verdict
 from evalharness.report import words
 from evalharness.report.case_data import case_data
@@ -23,7 +24,7 @@ from evalharness.report.spread import histograms, percentiles
 from evalharness.report.story import build_story
 from evalharness.report.tables import breakdown
 from evalharness.report.text import tall
-from evalharness.report.trend import Trend, build_trends
+from evalharness.report.trend import build_trends
 from evalharness.report.view import EVEN_MARK, EVEN_MEANS, MetricRow, View, build_view
 
 if TYPE_CHECKING:
@@ -35,8 +36,10 @@ _FIRST: Final = 30
 """Cases of each group that the page shows without its script."""
 
 
-def render_html(verdict: Verdict, logs: Sequence[Log] = (), trends: Sequence[Trend] = ()) -> str:
-    """The verdict as one self-contained page. `logs` are files beside it that it links to, `trends` what was blessed.
+def render_html(verdict: Verdict, logs: Sequence[Log] = (), history: Sequence[MetricHistory] = ()) -> str:
+    """The verdict as one self-contained page.
+
+    `logs` are files beside it that it links to, `history` the metrics over the baselines that were blessed before.
 
     Every string of the verdict is escaped by the template and cleaned before it; a strict content policy admits the
     page's own style and script by their hashes and nothing else. At most 10,000 changed cases in 16 million characters
@@ -61,7 +64,7 @@ def render_html(verdict: Verdict, logs: Sequence[Log] = (), trends: Sequence[Tre
         total=cases.regressed.total + cases.changed.total + cases.fixed.total,
         histograms=histograms(verdict.comparison),
         percentiles=percentiles(verdict.comparison),
-        trends=build_trends(trends),
+        trends=build_trends(history),
         panels=panels(view.metrics),
         slice_panels=_by_metric(slices),
         gating_slices=any(row.gated for row in view.slices),

@@ -8,6 +8,7 @@ from typing import Final
 from evalharness.core.verdicts import Check, Verdict
 from evalharness.report import numbers, words
 from evalharness.report.comparison_json import own_scale
+from evalharness.report.evidence import waiver_state
 from evalharness.report.groups import Tally, Where
 from evalharness.report.text import one_line
 
@@ -36,8 +37,10 @@ def build_story(verdict: Verdict, tallies: Sequence[Tally], where: Sequence[Wher
         _how(tallies),
         _better(checks),
         _open(checks),
+        _waived(verdict),
         _judges(verdict),
         _missing(verdict),
+        _early(verdict),
     ]
     return " ".join(part for part in parts if part)
 
@@ -107,19 +110,27 @@ def _where(where: Sequence[Where]) -> str:
 
 
 def _how(tallies: Sequence[Tally]) -> str:
-    total = sum(tally.regressed for tally in tallies)
-    if not total:
+    """What changed in the cases that regressed or, where no metric flips, in those that changed."""
+    regressed = sum(tally.regressed for tally in tallies)
+    counts = [(t.regressed if regressed else t.changed, t) for t in tallies]
+    rows = sorted([row for row in counts if row[0]], key=lambda row: -row[0])
+    if not rows:
         return ""
-    rows = [tally for tally in tallies if tally.regressed]
     said = []
-    for tally in rows[:_KINDS]:
-        detail = f" (most often {tally.details[0][0]}, {tally.details[0][1]:,})" if tally.details else ""
-        said.append(f"{tally.label[0].lower()}{tally.label[1:]} {tally.regressed:,}{detail}")
-    rest = sum(tally.regressed for tally in rows[_KINDS:])
+    for count, tally in rows[:_KINDS]:
+        named = f"{tally.label[0].lower()}{tally.label[1:]} {count:,}"
+        detail, times = tally.details[0] if tally.details else ("", 0)
+        if times == tally.total:
+            named += f" ({detail})"
+        elif times > 1:
+            named += f" (most often {detail}, {times:,})"
+        said.append(named)
+    rest = sum(count for count, _ in rows[_KINDS:])
     said += [f"otherwise {rest:,}"] if rest else []
     fixed = sum(tally.fixed for tally in tallies)
-    tail = f"; {words.plural(fixed, 'case')} fixed" if fixed else "; none fixed"
-    return f"{words.plural(total, 'case')} regressed: {', '.join(said)}{tail}."
+    tail = "" if not regressed else f"; {words.plural(fixed, 'case')} fixed" if fixed else "; none fixed"
+    total = words.plural(sum(count for count, _ in rows), "case")
+    return f"{total} {'regressed' if regressed else 'changed'}: {', '.join(said)}{tail}."
 
 
 def _better(checks: Sequence[Check]) -> str:
@@ -149,4 +160,23 @@ def _missing(verdict: Verdict) -> str:
     lost = coverage.planned - coverage.scored
     if lost <= 0:
         return ""
-    return f"{lost:,} of the candidate's {words.plural(coverage.planned, 'answer')} have no score and count against it."
+    verb = "has no score and counts" if lost == 1 else "have no score and count"
+    return f"{lost:,} of the candidate's {words.plural(coverage.planned, 'answer')} {verb} against it."
+
+
+def _waived(verdict: Verdict) -> str:
+    named = [
+        f"{words.name_of(metric)} may lose {metric.margin}, {waiver_state(metric)}"
+        for metric in verdict.comparison.metrics
+        if metric.waived
+    ]
+    return f"Waived: {_list(named)}." if named else ""
+
+
+def _early(verdict: Verdict) -> str:
+    looks = verdict.comparison.looks
+    if looks is None or not looks.early:
+        return ""
+    return (
+        f"Stopped early, at look {looks.number} of {looks.planned}: the differences lean towards the verdict."
+    )

@@ -1,13 +1,13 @@
-"""A metric over the baselines that were blessed one after another, and the candidate after them: a line a metric."""
+"""A metric over the runs that came before, small enough to stand beside others: what is joined, and where it breaks."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from evalharness.core.histories import MetricHistory, Point
 from evalharness.report import numbers
 from evalharness.report.text import one_line
 
@@ -17,79 +17,63 @@ _HIGH: Final = 88.0
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """The value of a metric, on its own scale, at one blessing. `at` is its day, `name` what was blessed.
+class TrendView:
+    """One metric as drawn. `line` are (x1, y1, x2, y2) inside a segment, `dots` (x, y, words), in per cent.
 
-    `value` is None where the run has no value for the metric.
+    `says` tells of the newest segment alone: values of two segments are of other cases and cannot be compared.
     """
 
-    at: str
-    name: str
-    value: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Trend:
-    """One metric over time: the blessed baselines, oldest first; the candidate may be the last point."""
-
-    metric: str
-    unit: str
-    direction: str
-    points: tuple[Point, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TrendView:
-    """A trend as drawn. `line` are (x1, y1, x2, y2) between neighbours, `dots` (x, y, words); all in per cent."""
-
     title: str
-    first: str
-    last: str
-    change: str
-    worse: bool | None
+    says: str
     line: tuple[tuple[str, str, str, str], ...]
     dots: tuple[tuple[str, str, str], ...]
     rows: tuple[tuple[str, str, str], ...]
     more: int
 
 
-def build_trends(trends: Sequence[Trend]) -> tuple[TrendView, ...]:
-    """Every trend of two values or more, at most its last 60 points."""
-    return tuple(_view(trend) for trend in trends if len(_known(trend.points)) >= 2)
+def build_trends(history: Sequence[MetricHistory]) -> tuple[TrendView, ...]:
+    """Every metric that has two values or more, each by at most its newest 60 runs."""
+    return tuple(_view(metric) for metric in history if sum(p.value is not None for p in metric.points) >= 2)
 
 
-def _known(points: Sequence[Point]) -> list[float]:
-    return [p.value for p in points if p.value is not None and math.isfinite(p.value)]
-
-
-def _view(trend: Trend) -> TrendView:
-    points = trend.points[-_POINTS:]
-    values = _known(points) or [0.0]
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
-    unit = one_line(trend.unit, 40)
-    places = []
-    rows = []
+def _view(metric: MetricHistory) -> TrendView:
+    points = metric.points[-_POINTS:]
+    values = [point.value for point in points if point.value is not None]
+    low, high = (min(values), max(values)) if values else (0.0, 0.0)
+    unit = one_line(metric.unit, 40)
+    places: list[tuple[Point, str, str]] = []
     for index, point in enumerate(points):
-        shown = numbers.value(point.value, unit)
-        at, name = one_line(point.at, 40), one_line(point.name, 120)
-        rows.append((at, name, shown))
-        if point.value is not None and math.isfinite(point.value):
+        if point.value is not None:
             x = 2 + 96 * index / max(1, len(points) - 1)
-            y = _HIGH - (point.value - low) / span * (_HIGH - _LOW) if high > low else 50.0
-            places.append((f"{x:.2f}%", f"{y:.2f}%", f"{at} {name}: {shown}"))
-    whole = _known(trend.points)
-    gained = whole[-1] - whole[0]
-    worse = None if not gained else (gained < 0) is (trend.direction == "higher")
-    title = one_line(trend.metric, 120)
+            y = _HIGH - (point.value - low) / (high - low) * (_HIGH - _LOW) if high > low else 50.0
+            places.append((point, f"{x:.2f}%", f"{y:.2f}%"))
+    title = one_line(metric.metric, 120)
     return TrendView(
         title=title if unit == "fraction" else f"{title} ({unit})",
-        first=numbers.value(whole[0], unit),
-        last=numbers.value(whole[-1], unit),
-        change=numbers.difference(gained, unit),
-        worse=worse,
-        line=tuple((a[0], a[1], b[0], b[1]) for a, b in pairwise(places)),
-        dots=tuple(places),
-        rows=tuple(rows),
-        more=len(trend.points) - len(points),
+        says=_says(metric, unit),
+        line=tuple(
+            (x1, y1, x2, y2)
+            for (before, x1, y1), (after, x2, y2) in pairwise(places)
+            if before.segment == after.segment
+        ),
+        dots=tuple(
+            (x, y, ": ".join((" ".join(_who(p)), numbers.value(p.value, unit)))) for p, x, y in places
+        ),
+        rows=tuple((*_who(point), numbers.value(point.value, unit)) for point in points),
+        more=len(metric.points) - len(points) + metric.left_out,
     )
+
+
+def _who(point: Point) -> tuple[str, str]:
+    return point.when.strftime("%Y-%m-%d"), one_line(point.name, 120)
+
+
+def _says(metric: MetricHistory, unit: str) -> str:
+    known = [p for p in metric.points if p.value is not None]
+    newest = [p.value for p in known if p.segment == known[-1].segment and p.value is not None]
+    gained = newest[-1] - newest[0]
+    if len(newest) == 1 or not gained:
+        return f"{numbers.value(newest[-1], unit)} in the newest of {len(metric.points):,} runs"
+    word = "worse" if (gained < 0) is (metric.direction == "higher") else "better"
+    ends = f"{numbers.value(newest[0], unit)} to {numbers.value(newest[-1], unit)}"
+    return f"{ends} over {len(newest):,} runs, {numbers.difference(gained, unit)} ({word})"

@@ -84,6 +84,7 @@ REFUSAL = "I'm sorry, but I can't help with that."
         (made("same", "same"), "Same text, another score", ""),
         (made("Yes ", "yes"), "Only spacing or letter case", ""),
         (made("it is 41", "it is 42", targets=("41",)), "Another number", ""),
+        (made("it is 41", "unknown", targets=("41",)), "Another number", "no number on one side"),
         (made("word " * 40, "word " * 10), "Less than half as long", ""),
         (made("word " * 10, "word " * 40), "More than twice as long", ""),
         (made("red and blue", "red and pink"), "Other words", ""),
@@ -117,16 +118,16 @@ def test_a_relevant_document_that_fell_is_told_by_where_it_stood() -> None:
 
     assert fell(ranked("a", "x", "b"), ranked("x", "a", "b")) == (
         "Relevant documents fell",
-        "the first place",
+        "from the first place",
     )
     assert fell(ranked("x", "a"), ranked("x", "y", "a")) == (
         "Relevant documents fell",
-        "the first relevant one",
+        "the first of them",
     )
-    assert fell(ranked("a", "b"), ranked("x", "y")) == ("Relevant documents fell", "none in the ranking")
+    assert fell(ranked("a", "b"), ranked("x", "y")) == ("Relevant documents fell", "out of the ranking")
     assert fell(ranked("a", "b", "x"), ranked("a", "x", "b")) == (
         "Relevant documents fell",
-        "those after the first",
+        "not the first of them",
     )
 
 
@@ -180,6 +181,8 @@ def test_the_story_says_what_got_worse_where_how_and_what_cannot_be_told() -> No
         "2 cases regressed: other words 2; none fixed.",
         "Better, and confirmed: extraction/field_f1 rose 6.1pp",
         "Cannot be told: whether answers/rouge_l got worse by the margin.",
+        "Stopped early, at look 2 of 5: the differences lean towards the verdict.",
+        "Waived: extraction/json_valid may lose 3pp, active until 2027-03-31.",
     ):  # fmt: skip
         assert words in told, words
     assert "\n" not in told

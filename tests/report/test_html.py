@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
 
@@ -14,12 +15,12 @@ import build
 import pytest
 
 from evalharness.core.attempts import Failure
+from evalharness.core.histories import MetricHistory, Point
 from evalharness.core.runs import Coverage
 from evalharness.core.verdicts import Outcome, Verdict
 from evalharness.report.case_data import case_data as data_of
 from evalharness.report.cases import build_cases
 from evalharness.report.html import render_html
-from evalharness.report.trend import Point, Trend
 
 VOID = {"meta", "link", "input", "col", "br"}
 
@@ -236,18 +237,23 @@ def test_the_percentiles_of_a_time_are_shown_side_by_side() -> None:
 
 
 def test_what_was_blessed_before_is_drawn_where_it_is_given() -> None:
-    points = (
-        Point("2026-06-01", "v1", 0.84),
-        Point("2026-07-01", "<v2>", None),
-        Point("2026-08-01", "v3", 0.8),
-    )
-    trends = [
-        Trend("routing/exact_match", "fraction", "higher", points),
-        Trend("x/y", "s", "lower", points[:1]),
-    ]
-    page = Page(render_html(sample(), trends=trends))
-    assert "routing/exact_match 84.0% to 80.0%, −4.0pp (worse)" in page.text
-    assert "2026-07-01 <v2> –" in page.text and "x/y" not in page.text
+    def run(month: int, name: str, value: float | None, segment: int = 0) -> Point:
+        when = datetime(2026, month, 1, tzinfo=UTC)
+        known: dict[str, Any] = {"run_id": "r", "place": "p", "source": "run", "n": 9, "missing": 0}
+        return Point(when=when, name=name, value=value, segment=segment, **known)
+
+    def metric(name: str, *points: Point) -> MetricHistory:
+        known: dict[str, Any] = {"unit": "fraction", "direction": "higher", "segments": (), "left_out": 0}
+        return MetricHistory(metric=name, points=points, **known)
+
+    runs = (run(4, "v0", 0.9), run(5, "v1", 0.84, 1), run(6, "<v2>", None, 1), run(7, "v3", 0.8, 1))
+    history = [metric("routing/exact_match", *runs), metric("x/y", runs[0])]
+    page = Page(render_html(sample(), history=history))
+    assert "routing/exact_match 84.0% to 80.0% over 2 runs, −4.0pp (worse)" in page.text
+    assert "2026-06-01 <v2> –" in page.text and "x/y" not in page.text
+    drawing = next(i for i, (t, a) in enumerate(page.elements) if a.get("class") == "trend")
+    drawn = [t for t, _ in page.elements[drawing + 1 : drawing + 8]]
+    assert drawn[:4] == ["line", "circle", "title", "circle"]  # one line: nothing is joined across segments
     assert 'id="trend"' not in render_html(sample())
 
 
