@@ -2,8 +2,8 @@
 
     python ci/pin_tools.py
 
-PyTorch and what its CUDA builds bring are left out: CI first installs a CPU build of the version tools.in names, then the
-rest with `uv pip install --no-deps --require-hashes`.
+PyTorch and what its CUDA builds bring are left out: CI first installs a CPU build of the version that tools.in names,
+then the rest with `uv pip install --no-deps --require-hashes`.
 """
 
 from __future__ import annotations
