@@ -132,7 +132,8 @@ def _where(comparison: Comparison, metric: MetricComparison) -> Where:
             elsewhere=numbers.chance(other_worse / others),
             sure=chance * len(slices) <= _SURE,
         )
-        found.append((chance, row.tag, row))
+        # The last digits depend on the machine, and the order of rows must not.
+        found.append((float(f"{chance:.9g}"), row.tag, row))
     found.sort(key=lambda item: item[:2])
     rows = [row for _, _, row in found]
     most = max(_UNSURE, min(_SLICES, sum(row.sure for row in rows)))

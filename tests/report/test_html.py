@@ -20,6 +20,7 @@ from evalharness.core.runs import Coverage
 from evalharness.core.verdicts import Outcome, Verdict
 from evalharness.report.case_data import case_data as data_of
 from evalharness.report.cases import build_cases
+from evalharness.report.folder import Log
 from evalharness.report.html import render_html
 
 VOID = {"meta", "link", "input", "col", "br"}
@@ -274,7 +275,8 @@ def test_the_policy_admits_the_pages_own_style_and_script_and_nothing_else() -> 
 
 
 def test_hostile_strings_add_no_element_attribute_or_address() -> None:
-    text = render_html(build.nasty_verdict())
+    logs = [Log(role=text, eval=text, path=f"../{text}") for text in build.NASTY if text.isprintable()]
+    text = render_html(build.nasty_verdict(), [*logs, Log("baseline", "e", "javascript:window.pwned=1")])
     page, tame = Page(text), Page(render_html(sample()))
     assert not page.stack
     assert {tag for tag, _ in page.elements} <= {tag for tag, _ in tame.elements} | {"details", "summary"}
@@ -285,7 +287,8 @@ def test_hostile_strings_add_no_element_attribute_or_address() -> None:
         assert not any(
             name.startswith("on") or name in ("style", "src", "srcdoc", "action") for name in attributes
         )
-        assert attributes.get("href", "#").startswith("#") or (tag, attributes["href"]) == ("link", "data:,")
+        href = attributes.get("href", "#")
+        assert re.fullmatch(r"#[\w-]+|[\w./~%-]+", href) or href == "#" or (tag, href) == ("link", "data:,")
         assert attributes.get("id", "x").isascii()
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\ufeff]", text)
     text.encode("utf-8")
