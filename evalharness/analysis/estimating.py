@@ -143,6 +143,7 @@ def _log_ratio(sample: Sample) -> PairedEstimate:
     paired, index = sample.paired, sample.index
     assert paired.rows_baseline is not None and paired.rows_candidate is not None
     nll, tokens = paired.columns.index("nll"), paired.columns.index("tokens")
+    _refuse_other_windows(sample)
     return paired_log_ratio(
         paired.rows_baseline[index, nll],
         paired.rows_candidate[index, nll],
@@ -153,6 +154,27 @@ def _log_ratio(sample: Sample) -> PairedEstimate:
         level=sample.levels.level,
         rng=sample.rng,
     )
+
+
+def _refuse_other_windows(sample: Sample) -> None:
+    """Refuse documents that one side read in pieces of another length than the other.
+
+    Raises:
+        ValueError: there are some.
+    """
+    paired, index = sample.paired, sample.index
+    assert paired.rows_baseline is not None and paired.rows_candidate is not None
+    if "window" not in paired.columns:
+        return
+    window = paired.columns.index("window")
+    left, right = paired.rows_baseline[index, window], paired.rows_candidate[index, window]
+    differing = left != right
+    if differing.any():
+        sides = [f"{side.max():,.0f} tokens" if side.any() else "whole" for side in (left, right)]
+        raise ValueError(
+            f"{int(differing.sum())} long documents were read in other pieces on the two sides (baseline: {sides[0]}, "
+            f"candidate: {sides[1]}), and with more text before it a text is likelier; give both the same `window`"
+        )
 
 
 def _preference(sample: Sample) -> PairedEstimate:

@@ -83,7 +83,8 @@ class Asking:
             local.answer(model, rows, part[0].seed)
         for request in part:
             rows = asked[request.case.id]
-            self._keep(request, rows, Response(text="", model=self.work.candidate.model))
+            reach = local.reach(model, rows)
+            self._keep(request, rows, Response(text="", model=self.work.candidate.model, scores=reach))
 
     # --- everyone else ---------------------------------------------------------------------------------------------
 
@@ -248,7 +249,8 @@ class Asking:
         self, request: Request, rows: Sequence[Any], response: Response, *, cached: bool = False
     ) -> None:
         said = self.scoring.case(request.case.id, rows)
-        response = replace(response, text=said.text, scores=said.scores, unscored=said.unscored)
+        scores = {**response.scores, **said.scores}
+        response = replace(response, text=said.text, scores=scores, unscored=said.unscored)
         for one in self._copies(request):
             again = one is not request
             if again:  # it cost nothing

@@ -55,6 +55,15 @@ def answer(model: Any, requests: Sequence[Any], seed: int | None) -> None:
         row.resps.append(given)
 
 
+def reach(model: Any, rows: Sequence[Any]) -> dict[str, float]:
+    """What `perplexity` has to know of texts read from their first token: `tokens` of the longest and the `window`."""
+    texts = [row.args[0] for row in rows if row.request_type == "loglikelihood_rolling"]
+    if not texts:
+        return {}
+    longest = max(len(model.tok_encode(text)) for text in texts)
+    return {"tokens": float(longest), "window": float(model.max_length)}
+
+
 def sampled(kwargs: Mapping[str, Any]) -> bool:
     """Whether generation with these settings draws at random."""
     return bool(kwargs.get("do_sample")) and float(kwargs.get("temperature") or 0.0) > 0

@@ -31,10 +31,14 @@ class Perplexity:
     "word" or "byte" divides by the document's own words (split at white space) or UTF-8 bytes, as
     lm-evaluation-harness' word_perplexity and byte_perplexity do: these can be compared between tokenizers, perplexity
     per token cannot.
+
+    A document longer than the recorded `window` (both in `tokens`) was read in pieces, each with what stood before it
+    in its window. Its statistics then hold `window` too: with another one a model finds the same text more or less
+    likely, so that a comparison of the two says nothing of the model.
     """
 
     name: ClassVar[str] = "perplexity"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     needs: ClassVar[tuple[str, ...]] = ()
     files: ClassVar[Mapping[str, str]] = {}
 
@@ -87,7 +91,7 @@ class Perplexity:
                 f"{rate:.4g} nats a token is no perplexity: {self._nll!r} must be a total in nats and "
                 f"{self._tokens!r} a count"
             )
-        return Scored(math.exp(rate), stats={"nll": nll, "tokens": tokens})
+        return Scored(math.exp(rate), stats={"nll": nll, "tokens": tokens, **_window(response)})
 
     def worst(self, case: Case) -> Scored:
         """There is no worst perplexity to count a failed document as.
@@ -112,6 +116,14 @@ class Perplexity:
     def breakdown(self, names: Sequence[str], sums: NDArray[np.float64]) -> Mapping[str, Any]:
         """Nothing to break down."""
         return {}
+
+
+def _window(response: Response) -> dict[str, float]:
+    """The window that a document was read in piece by piece; nothing where it was read whole, or nobody tells."""
+    read, window = _read(response, "tokens"), _read(response, "window")
+    if isinstance(read, Unscored) or isinstance(window, Unscored) or read <= window:
+        return {}
+    return {"window": window}
 
 
 def _count(text: str, per: str) -> int:

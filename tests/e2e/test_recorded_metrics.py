@@ -74,6 +74,19 @@ def test_two_tokenizers_cannot_be_compared(project: Project) -> None:
     assert "tokens differ in 600 documents" in found["metrics"][0]["problem"]
 
 
+@pytest.mark.parametrize("per", ["token", "byte"])
+def test_a_wider_window_is_no_better_model(project: Project, per: str) -> None:
+    base, _ = documents(0.0, np.random.default_rng(1))
+    suite = PERPLEXITY.replace("[perplexity]", f"[{{perplexity: {{per: {per}}}}}]")
+    narrow = {**base, "window": np.full(N, 100.0)}
+    recorded(project, narrow, {**base, "nll": base["nll"] * 0.9, "window": np.full(N, 150.0)}, suite)
+    _, found = project.compare(check=4)
+    assert "candidate: 150 tokens), and with more text before it" in found["metrics"][0]["problem"]
+    # the same documents fit into both windows: nothing is read in pieces
+    recorded(project, {**base, "window": np.full(N, 200.0)}, {**base, "window": np.full(N, 300.0)}, suite)
+    project.compare(check=0)
+
+
 def test_a_perplexity_needs_a_relative_margin(project: Project) -> None:
     base, cand = documents(0.0, np.random.default_rng(1))
     recorded(project, base, cand, PERPLEXITY.replace("15%", "2pp"))

@@ -36,6 +36,12 @@ def test_the_names_in_the_recording_can_differ_and_the_statistics_keep_theirs() 
     assert found.stats == {"nll": 10.0, "tokens": 5.0}
 
 
+def test_a_document_that_was_read_in_pieces_says_of_which_length() -> None:
+    whole, cut = (score({"nll": 9.0, "tokens": 64, "window": window}) for window in (64, 63))
+    assert isinstance(whole, Scored) and "window" not in whole.stats
+    assert isinstance(cut, Scored) and cut.stats["window"] == 63.0
+
+
 def test_a_certain_model_has_perplexity_one_the_lowest_there_is() -> None:
     found = score({"nll": 0, "tokens": 3})
     assert isinstance(found, Scored)
