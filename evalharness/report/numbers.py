@@ -31,6 +31,8 @@ def _decimals(number: float, lines: Sequence[float], usual: int) -> int:
 
 def _usual(number: float) -> int:
     size = abs(number)
+    if _EPS < size < 0.01:  # the cost of an answer: three digits, as many as above
+        return min(9, 2 - math.floor(math.log10(size)))
     return 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3
 
 

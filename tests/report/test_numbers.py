@@ -38,6 +38,13 @@ def test_other_units_keep_their_word_where_it_is_asked_for() -> None:
     assert numbers.amount(7.125, "characters") == "7.125 characters"
 
 
+def test_what_an_answer_costs_is_not_zero() -> None:
+    assert numbers.value(0.000225, "USD") == "0.000225"
+    assert numbers.difference(-0.0000031, "USD") == "−0.00000310"
+    assert numbers.interval(-0.000012, 0.0001, "USD") == "[−0.000012, +0.000100]"
+    assert numbers.value(1e-17, "USD") == numbers.value(0.0, "USD") == "0.000"
+
+
 def test_values_p_values_and_intervals() -> None:
     assert numbers.value(0.813, "fraction") == "81.3%"
     assert numbers.p_value(0.0004) == "<0.001"
