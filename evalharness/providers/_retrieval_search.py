@@ -100,7 +100,10 @@ class Index:
             scores = np.empty((len(part), count), dtype=np.float32)
             for start in range(0, count, at_once.documents):
                 rows = self.vectors[start : start + at_once.documents]
-                np.matmul(part, rows.T, out=scores[:, start : start + len(rows)])
+                with np.errstate(
+                    over="ignore", invalid="ignore"
+                ):  # too long for float32: all are looked at again
+                    np.matmul(part, rows.T, out=scores[:, start : start + len(rows)])
             found += [self._best(query, row, k) for query, row in zip(part, scores, strict=True)]
         return found
 
