@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from evalharness._canon import digest
 from evalharness.api.settings import DEFAULT_SEED, Settings
@@ -21,7 +21,7 @@ from evalharness.engine.sides import (
     spending,
     up_to_date,
 )
-from evalharness.errors import StoreError
+from evalharness.errors import EvalHarnessError, StoreError
 from evalharness.redaction import Redactor, secret_values
 from evalharness.report.folder import logs_of, read_report_manifest, write_report, write_report_manifest
 from evalharness.store.folder import is_run_folder
@@ -29,6 +29,10 @@ from evalharness.store.judgments import NAME as JUDGMENTS
 
 if TYPE_CHECKING:
     from evalharness.api.comparing import Answer
+    from evalharness.core.histories import MetricHistory
+
+_MOST_BLESSINGS: Final = 30
+"""Newest blessings of a name that a report's trend shows."""
 
 
 def ask(
@@ -165,10 +169,33 @@ def asked_again(folder: str | Path, use: Settings) -> tuple[Answer, Suite, Mappi
     return found, suite, manifest
 
 
+def _trend(found: Answer, suite: Suite, use: Settings) -> Sequence[MetricHistory]:
+    """The metrics over what was blessed under the baseline's name, up to the blessing that was compared."""
+    from evalharness.api.baselines import baseline_folder, baseline_history
+    from evalharness.api.history import history
+
+    row = found.baseline.get("blessed")
+    if not isinstance(row, Mapping):
+        return ()
+    name, _, number = str(row["baseline"]).partition("@")
+    try:
+        numbers = [
+            one.entry.number
+            for one in baseline_history(name, use)
+            if one.entry.action == "bless" and one.entry.number <= int(number)
+        ][:_MOST_BLESSINGS]
+        if len(numbers) < 2:
+            return ()
+        folders = [baseline_folder(f"{name}@{one}", use) for one in numbers]
+        return history(runs=folders, suite=use.paths.cwd / suite.path, settings=use).metrics
+    except EvalHarnessError:
+        return ()  # what stands beside a verdict must not keep it from being told
+
+
 def write_reports(found: Answer, suite: Suite, folder: Path, use: Settings, today: str) -> Mapping[str, Path]:
     """Write the reports and their manifest; returns the reports by file name."""
     sides = {"baseline": found.baseline, "candidate": found.candidate}
-    written = write_report(found.verdict, folder, logs_of(sides, use.cwd, folder))
+    written = write_report(found.verdict, folder, logs_of(sides, use.cwd, folder), _trend(found, suite, use))
     taken = found.taken
     write_report_manifest(
         folder,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from evalharness.core.histories import MetricHistory
 from evalharness.core.verdicts import Verdict
 from evalharness.errors import StoreError, UsageError
 from evalharness.store.files import explain, file_digest, read_json, write_json, write_text
@@ -52,10 +53,13 @@ def logs_of(sides: Mapping[str, Mapping[str, Any]], cwd: Path, directory: Path) 
     return found
 
 
-def write_report(verdict: Verdict, directory: Path, logs: Sequence[Log] = ()) -> dict[str, Path]:
+def write_report(
+    verdict: Verdict, directory: Path, logs: Sequence[Log] = (), history: Sequence[MetricHistory] = ()
+) -> dict[str, Path]:
     """Write `comparison.json`, `report.html`, `summary.md` and `junit.xml` under `directory`, made when missing.
 
-    Where judges spoke, `judgments.jsonl` holds what they said. `logs` are linked from the page.
+    Where judges spoke, `judgments.jsonl` holds what they said. `logs` are linked from the page, which shows
+    `history` as a trend.
 
     comparison.json is written first: where a later file cannot be written, the verdict is already on disk.
 
@@ -74,7 +78,7 @@ def write_report(verdict: Verdict, directory: Path, logs: Sequence[Log] = ()) ->
     paths = {}
     renders: tuple[Callable[[Verdict], str], ...] = (
         comparison_json,
-        lambda of: render_html(of, logs),
+        lambda of: render_html(of, logs, history),
         render_markdown,
         render_junit,
     )
