@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
@@ -30,6 +31,21 @@ def require(module: str, *, extra: str, why: str) -> ModuleType:
         raise MissingExtraError(
             f"{missing} is not installed; needed to {why}: pip install 'evalharness[{extra}]'"
         ) from error
+
+
+def refuse_missing(*modules: str, extra: str, why: str) -> None:
+    """Raise what `require` would, for the first of `modules` that is not installed. Nothing is imported.
+
+    Args:
+        modules: top-level module names.
+        extra: as of `require`.
+        why: as of `require`.
+    """
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError(
+                f"{module} is not installed; needed to {why}: pip install 'evalharness[{extra}]'"
+            )
 
 
 @contextlib.contextmanager

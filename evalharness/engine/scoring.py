@@ -15,7 +15,7 @@ from evalharness.core.runs import AttemptKey
 from evalharness.core.scores import Score, Scored, Unscored
 from evalharness.core.suites import ScorerSpec, Suite
 from evalharness.engine.spending import cost_usd, tokens_of
-from evalharness.errors import EvalHarnessError
+from evalharness.errors import EvalHarnessError, MissingExtraError
 from evalharness.plugins import Registry
 from evalharness.store.scores import ScoreCache, score_key
 
@@ -91,6 +91,8 @@ def _priced(response: Response, price: Price | None) -> Response:
 def _score_one(scorer: Scorer, case: Case, response: Response) -> Score:
     try:
         return _checked(scorer.score(case, response))
+    except MissingExtraError:  # the same for every answer, and for the user to mend
+        raise
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the reason is kept and shown
         return _raised(error)
 

