@@ -323,7 +323,8 @@ def test_a_wrong_run_file_is_told_with_file_and_line_before_anything_runs() -> N
         assert 'candidate.trec:1: the score is "zero", not a number' in err
 
 
-def test_the_example_of_the_page_does_what_the_page_says(here: Path) -> None:
+def test_the_example_of_the_page_does_what_the_page_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # a narrow terminal has fewer columns than the page
     page = read("docs/retrieval.md")
     write_files(page, here)
     command = re.search(r"^evalharness (golden from-qrels .*)$", page, re.MULTILINE)
