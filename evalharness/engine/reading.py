@@ -69,11 +69,15 @@ def find_reader(path: Path, registry: Registry) -> str | None:
     fitting = {name: cls for name, cls in readers.items() if path.suffix.lower() in cls.suffixes}
     if not fitting:
         return None
+    if not path.is_file():  # a pipe is gone once it is read, and may never end
+        raise SpecError([Problem("is no regular file", str(path), hint="write it to a file first")])
     try:
         with path.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
     except OSError as error:
         raise SpecError([Problem(f"cannot be read: {error.strerror or error}", str(path))]) from None
+    if not head and fitting.keys() != {_FALLBACK}:
+        raise SpecError([Problem("is empty", str(path))])
     found = [name for name, cls in fitting.items() if name != _FALLBACK and cls().reads(path, head)]
     if len(found) > 1:
         raise UsageError(
@@ -110,14 +114,13 @@ def _read_folder(folder: Path, registry: Registry) -> Results | None:
     files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
     if len(files) > _MOST_FILES:
         raise UsageError(f"{folder}: it holds {len(files):,} files; give a file")
-    named = [(file, find_reader(file, registry)) for file in files]
     parts: list[tuple[Path, Results]] = []
     problems: list[Problem] = []
-    for file, name in named:
-        if name is None or name == _FALLBACK:
-            continue
+    for file in files:
         try:
-            parts.append((file, _read(name, file, registry, {})))
+            name = find_reader(file, registry)
+            if name is not None and name != _FALLBACK:
+                parts.append((file, _read(name, file, registry, {})))
         except SpecError as error:
             problems += error.problems
     if problems:

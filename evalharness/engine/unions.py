@@ -46,8 +46,10 @@ def union(
         own = {case.id for case in item.task.golden_set.cases}
         absent = [case.id for case in cases if case.id not in own]
         if absent:
-            count = "1 case is" if len(absent) == 1 else f"{len(absent):,} cases are"
-            notes[place].append(f"{count} on the other side only, and count as missing: {listed(absent)}")
+            one = len(absent) == 1
+            count = "1 case is" if one else f"{len(absent):,} cases are"
+            verb = "counts" if one else "count"
+            notes[place].append(f"{count} on the other side only, and {verb} as missing: {listed(absent)}")
     comparable: dict[str, Any] = {}
     for item in reversed(found):
         comparable |= item.comparable

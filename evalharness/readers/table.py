@@ -99,6 +99,11 @@ class Table:
         frame = read_frame(path, builder.problems)
         columns = _usual(frame) if self._mapping is None else _mapped(frame, self._mapping, builder.problems)
         builder.problems.finish()
+        if not columns.roles.keys() & {"id", "input", "target"}:
+            hint = "name it: evalharness import FILE --map id=COLUMN,score:NAME=COLUMN"
+            raise refuse(
+                path, "no column says which case a row is: none is called id, input or the like", hint
+            )
         names: dict[str, None] = {}
         models: dict[str, None] = {}
         for line, row in frame.rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -338,8 +339,12 @@ def test_import_a_table_with_a_mapping_under_a_name(project: Project) -> None:
 def test_import_says_what_it_cannot_do(project: Project) -> None:
     project.write("a.txt", "x")
     project.write("a.csv", "id,acc\n1,1\n")
+    project.write("nothing.json", "")
+    os.mkfifo(project.root / "pipe.json")
     for words, told in (
         (("a.txt",), "no reader knows this file"),
+        (("nothing.json",), "nothing.json: is empty"),
+        (("pipe.json",), "pipe.json: is no regular file; write it to a file first"),
         (("b.csv",), "did you mean a.csv"),
         (("a.csv", "a.txt", "--as", "x"), "go with one file"),
         (("a.csv", "--suite", "s", "--write-suite", "t"), "give one of them"),

@@ -338,6 +338,7 @@ def test_a_mapping_that_does_not_fit(tmp_path: Path, mapping: str, told: str) ->
         ("id,acc\n", "holds no cases"),
         ("", "is empty"),
         ("id,note\n1,a\n2,b\n", "holds no score"),
+        ("acc\n1\n0\n", "no column says which case a row is"),
         ("id,acc\n1,1\n".encode("utf-16"), "UTF-16; save it as CSV in UTF-8"),
         (b"id,acc\n1,1\n\xff,0\n", ":3: is not UTF-8"),
         (b"id,acc\n1,1\n2\0,0\n", ":3: holds a NUL byte"),
