@@ -111,7 +111,13 @@ def _read_folder(folder: Path, registry: Registry) -> Results | None:
 
     Tables are left out: any of a project's own files could be one.
     """
-    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    inner = list(folder.iterdir())
+    if (
+        len(inner) == 1 and inner[0].is_dir()
+    ):  # `lm_eval --output_path` puts a folder with the model's name there
+        found = _read_folder(inner[0], registry)
+        return replace(found, name=folder.name) if found is not None else None
+    files = sorted(file for file in inner if file.is_file() and not file.name.startswith("."))
     if len(files) > _MOST_FILES:
         raise UsageError(f"{folder}: it holds {len(files):,} files; give a file")
     parts: list[tuple[Path, Results]] = []

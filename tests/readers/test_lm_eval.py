@@ -80,6 +80,11 @@ def test_a_folder_is_one_side_with_a_task_for_each_file(samples: Path) -> None:
     )
 
 
+def test_the_folder_that_lm_eval_was_given_is_read_too(samples: Path) -> None:
+    found = read_results(samples / "base", default_registry(third_party=False))
+    assert found is not None and len(found.tasks) == 3 and found.name == "base"
+
+
 def test_two_files_of_one_task_in_a_folder(samples: Path, tmp_path: Path) -> None:
     first = file_of(samples, "choices")
     for name in (first.name, first.name.replace("2026", "2025")):
