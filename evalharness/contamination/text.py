@@ -1,12 +1,14 @@
 """Texts as the words they are compared by: no letter case, no spacing, no punctuation, one Unicode form.
 
-A text is brought to Unicode NFKC and case-folded (UAX #15, UAX #31), characters that show nothing (soft hyphens,
-joiners, direction marks) are dropped, and what is left is cut into runs of letters, digits and their marks. Scripts
-written without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) have one word a character.
+HTML's character references are read, a text is brought to Unicode NFKC and case-folded (UAX #15, UAX #31), characters
+that show nothing (soft hyphens, joiners, direction marks) are dropped, and what is left is cut into runs of letters,
+digits and their marks. Scripts written without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) have one word a
+character.
 """
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from array import array
@@ -42,6 +44,8 @@ _OF_A_CHARACTER: Final = 0.5
 
 def words(text: str) -> list[str]:
     """The words of a text, in order; empty where it has no letter or digit."""
+    if "&" in text:  # scraped pages say &nbsp; and &eacute;
+        text = html.unescape(text)
     if text.isascii():
         # A table for all bytes at once is twice as fast as a pattern, and most training text takes this way.
         return text.lower().encode("ascii").translate(_TO_SPACES).decode("ascii").split()

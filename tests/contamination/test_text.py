@@ -18,6 +18,7 @@ from evalharness.contamination.text import MAX_EXCERPT, Offsets, excerpt, length
         ("ΐ", "\u03b9\u0308\u0301"),
         ("snake_case and *bold*", "snake case and bold"),
         ("\ufeffstart", "start"),
+        ("where&nbsp;is&#32;my caf&eacute;, AT&amp;T?", "Where is my café AT&T"),
     ],
 )
 def test_writings_of_one_text_are_one(one: str, other: str) -> None:
