@@ -9,9 +9,9 @@ from evalharness.content import PathPolicy
 from evalharness.core.benchmarks import RESULTS, Benchmark, BenchmarkSpec, Task
 from evalharness.core.suites import EvalSpec, Suite
 from evalharness.engine.build import task_of
-from evalharness.errors import EvalHarnessError, PluginError, SpecError
+from evalharness.errors import EvalHarnessError, MissingExtraError, PluginError, SpecError, UsageError
 from evalharness.plugins import Registry
-from evalharness.spec.benchmarks import completed, unfinished
+from evalharness.spec.benchmarks import completed, located, unfinished
 from evalharness.store.folder import read_manifest
 
 
@@ -35,8 +35,8 @@ def prepare(
         results: tasks that result files bring, by eval id.
 
     Raises:
-        UsageError: there is no such task, or its data cannot be had. MissingExtraError: the tool is not installed.
-        SpecError: the gate does not fit the metrics. StoreError: a stored run is damaged.
+        SpecError: there are no such tasks, or their data cannot be had; the gate does not fit the metrics.
+        MissingExtraError: a tool is not installed. StoreError: a stored run is damaged.
     """
     if suite.complete:
         return suite, ()
@@ -47,9 +47,17 @@ def prepare(
             found = next((task for folder in stored if folder and (task := _stored(folder, item))), None)
             if found is not None:
                 tasks[item.id] = found
+    refused: dict[str, str] = {}
     for item in open_evals:
         if item.id not in tasks and item.benchmark is not None and item.benchmark.runner != RESULTS:
-            tasks[item.id] = load_task(item.benchmark, item.golden_set.name, registry)
+            try:
+                tasks[item.id] = load_task(item.benchmark, item.golden_set.name, registry)
+            except (MissingExtraError, PluginError):
+                raise
+            except UsageError as error:
+                refused[item.id] = str(error)
+    if refused:
+        raise SpecError(located(suite, refused, paths=paths))
     whole, told = completed(suite, tasks, paths=paths, registry=registry)
     problems = unfinished(whole)
     if problems:

@@ -189,6 +189,15 @@ def _identity(item: EvalSpec, registry: Registry) -> dict[str, Any]:
     }
 
 
+def located(suite: Suite, refused: Mapping[str, str], *, paths: PathPolicy) -> list[Problem]:
+    """A problem for each benchmark that its tool refused, with its line. `refused`: what the tool said, by eval id."""
+    document = read_yaml(_path(suite, paths), paths)
+    for index, item in enumerate(suite.evals):
+        if item.id in refused:
+            document.add(("evals", index, "benchmark"), refused[item.id])
+    return document.problems
+
+
 def unfinished(suite: Suite) -> list[Problem]:
     """A problem for each eval whose cases only result files can bring, where there are none."""
     return [

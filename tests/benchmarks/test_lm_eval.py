@@ -291,6 +291,13 @@ def test_a_plan_does_not_guess_the_tokens_of_prompts_that_lm_eval_words(bench: B
     assert "unknown before a first run" in found["sides"][0]["tokens_from"]
 
 
+def test_every_task_that_is_not_there_is_named_with_its_line(bench: Bench) -> None:
+    bench.bench(sums="lm_eval: sms", letters="lm_eval: leters")
+    told = bench.run("run", "base.yaml", check=2).err
+    assert "suite.yaml:4: lm-eval has no task 'sms'; did you mean sums" in told
+    assert "suite.yaml:6: lm-eval has no task 'leters'; did you mean letters" in told
+
+
 # --- a server ------------------------------------------------------------------------------------------------------
 
 
