@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from evalharness._canon import digest
 from evalharness.api.settings import DEFAULT_SEED, Settings
 from evalharness.baselines.finding import blessed_from
+from evalharness.core.judges import JudgedEval
 from evalharness.core.suites import Suite
 from evalharness.engine.sides import (
     SideSource,
@@ -88,7 +89,24 @@ def ask(
             judgments=judgments,
         )
     found = answer(question, spending(use.surroundings, chosen))
-    return replace(found, verdict=redactor(chosen, (left, right), use).all(found.verdict)), chosen
+    shown = redactor(chosen, (left, right), use).all(found.verdict)
+    judged = _placed(shown.comparison.judges, found.verdict.comparison.judges)
+    return replace(found, verdict=shown, judged=judged), chosen
+
+
+def _placed(shown: Sequence[JudgedEval], heard: Sequence[JudgedEval]) -> tuple[JudgedEval, ...]:
+    """Judgments as they are shown, under the names that the runs have for their cases: they are looked up by them."""
+    return tuple(
+        replace(
+            one,
+            eval=own.eval,
+            judgments=tuple(
+                replace(judgment, golden_set=said.golden_set, case_id=said.case_id)
+                for judgment, said in zip(one.judgments, own.judgments, strict=True)
+            ),
+        )
+        for one, own in zip(shown, heard, strict=True)
+    )
 
 
 def _of_blessings(*sides: SideSource | None) -> list[str]:
@@ -195,7 +213,13 @@ def _trend(found: Answer, suite: Suite, use: Settings) -> Sequence[MetricHistory
 def write_reports(found: Answer, suite: Suite, folder: Path, use: Settings, today: str) -> Mapping[str, Path]:
     """Write the reports and their manifest; returns the reports by file name."""
     sides = {"baseline": found.baseline, "candidate": found.candidate}
-    written = write_report(found.verdict, folder, logs_of(sides, use.cwd, folder), _trend(found, suite, use))
+    written = write_report(
+        found.verdict,
+        folder,
+        logs_of(sides, use.cwd, folder),
+        _trend(found, suite, use),
+        judged=found.judged,
+    )
     taken = found.taken
     write_report_manifest(
         folder,

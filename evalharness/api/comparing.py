@@ -19,6 +19,7 @@ from evalharness.analysis.sequential import LookSequence
 from evalharness.analysis.upgrades import upgrade_warning
 from evalharness.api.refereeing import Referee
 from evalharness.core.comparisons import Comparison, CriticalFailure, Side
+from evalharness.core.judges import JudgedEval
 from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
 from evalharness.core.suites import Sampling, Suite
@@ -74,7 +75,8 @@ class Question:
 class Answer:
     """A verdict with what its report's manifest says.
 
-    `runs`: both sides as they were compared. `critical`: the run that asked failed critical cases again.
+    `runs`: both sides as they were compared. `critical`: the run that asked failed critical cases again. `judged`: the
+    verdict's judgments under the names that the runs have for their cases, where the verdict itself was redacted.
     """
 
     verdict: Verdict
@@ -84,6 +86,7 @@ class Answer:
     anchor: Mapping[str, Any] | None
     critical: Path | None
     taken: Taken | None
+    judged: tuple[JudgedEval, ...] = ()
 
 
 def answer(question: Question, around: Surroundings) -> Answer:

@@ -117,7 +117,7 @@ def _sorted_out(
         raise UsageError(
             "the two sides of this report could not be compared, so there are no preferences to export"
         )
-    pairwise = [one for one in answer.verdict.comparison.judges if one.judge.mode == "pairwise"]
+    pairwise = [one for one in answer.judged if one.judge.mode == "pairwise"]
     if not pairwise:
         raise UsageError(
             "no judge of this report compared pairs of answers: there are no preferences to export"

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from evalharness.core.histories import MetricHistory
+from evalharness.core.judges import JudgedEval
 from evalharness.core.verdicts import Verdict
 from evalharness.errors import StoreError, UsageError
 from evalharness.store.files import explain, file_digest, read_json, write_json, write_text
@@ -54,12 +55,17 @@ def logs_of(sides: Mapping[str, Mapping[str, Any]], cwd: Path, directory: Path) 
 
 
 def write_report(
-    verdict: Verdict, directory: Path, logs: Sequence[Log] = (), history: Sequence[MetricHistory] = ()
+    verdict: Verdict,
+    directory: Path,
+    logs: Sequence[Log] = (),
+    history: Sequence[MetricHistory] = (),
+    *,
+    judged: Sequence[JudgedEval] | None = None,
 ) -> dict[str, Path]:
     """Write `comparison.json`, `report.html`, `summary.md` and `junit.xml` under `directory`, made when missing.
 
-    Where judges spoke, `judgments.jsonl` holds what they said. `logs` are linked from the page, which shows
-    `history` as a trend.
+    Where judges spoke, `judgments.jsonl` holds what they said: `judged`, or what the verdict holds. `logs` are linked from
+    the page, which shows `history` as a trend.
 
     comparison.json is written first: where a later file cannot be written, the verdict is already on disk.
 
@@ -85,8 +91,9 @@ def write_report(
     for name, render in zip(FILES, renders, strict=True):
         paths[name] = directory / name
         write_text(paths[name], render(verdict))
-    if verdict.comparison.judges:
-        save_judgments(directory / JUDGMENTS, verdict.comparison.judges)
+    said = verdict.comparison.judges if judged is None else judged
+    if said:
+        save_judgments(directory / JUDGMENTS, said)
     return paths
 
 

@@ -10,6 +10,8 @@ import pytest
 from evalharness.core.suites import Redaction
 from evalharness.redaction import Redactor, secret_values
 from tests.e2e.conftest import Project
+from tests.e2e.judged import Bench, of
+from tests.servers.fixture import ModelServerHandle
 
 KEYS = {
     "openai": "sk-proj-abcdefghij0123456789ABCDEFGH",
@@ -101,3 +103,23 @@ def test_a_pattern_that_fits_everything_or_is_none_is_refused_with_its_line(tmp_
     assert (
         "suite.yaml:6: " in err and "'x*' also fits nothing at all" in err and "is no RE2 expression" in err
     )
+
+
+def test_judgments_find_their_cases_again_whatever_their_ids_look_like(
+    project: Project, model_server: ModelServerHandle
+) -> None:
+    bench = Bench(project, model_server)
+    ids = [f"{name}{i}@example.com" for i, name in enumerate(["ann", "bob", "eve"] * 8)]
+    project.golden_set("questions", [{"id": case, "input": f"question to {case}"} for case in ids])
+    bench.judge()
+    bench.suite(more="redact: {emails: true}\n")
+    for side, quality in (("base", 0.5), ("cand", 0.9)):
+        rows = [{"id": case, "output": f"{of(quality, side, i)} says {case}"} for i, case in enumerate(ids)]
+        project.candidate(side, rows)
+    bench.calibrate()
+    bench.compare(check=0)
+    (folder,) = {path.parent for path in project.root.rglob("judgments.jsonl")}
+    first = (folder / "comparison.json").read_bytes()
+    project.run("report", str(folder.relative_to(project.root)), check=0)
+    assert (folder / "comparison.json").read_bytes() == first
+    assert b"@example.com" not in first
