@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import jinja2
 from markupsafe import Markup
 
 from evalharness.core.histories import MetricHistory
@@ -19,18 +14,17 @@ from evalharness.report.case_data import case_data
 from evalharness.report.cases import build_cases
 from evalharness.report.evidence import EARLY_MARK, EARLY_MEANS
 from evalharness.report.groups import concentrations
+from evalharness.report.page import asset, content_policy, template
 from evalharness.report.plot import Panel, panels
 from evalharness.report.spread import histograms, percentiles
 from evalharness.report.story import build_story
 from evalharness.report.tables import breakdown
-from evalharness.report.text import tall
 from evalharness.report.trend import build_trends
 from evalharness.report.view import EVEN_MARK, EVEN_MEANS, MetricRow, View, build_view
 
 if TYPE_CHECKING:
     from evalharness.report.folder import Log
 
-_TEMPLATES: Final = Path(__file__).parent / "templates"
 _SLICES: Final = 200
 _FIRST: Final = 30
 """Cases of each group that the page shows without its script."""
@@ -49,10 +43,10 @@ def render_html(verdict: Verdict, logs: Sequence[Log] = (), history: Sequence[Me
     cases = build_cases(verdict.comparison)
     data, held = case_data(cases)
     where = concentrations(verdict)
-    css, js = _asset("report.css"), _asset("report.js")
+    css, js = asset("report.css"), asset("report.js")
     tables = [breakdown(row.label, row.breakdown) for row in view.metrics if row.breakdown]
     slices = view.slices[:_SLICES]
-    text = _template().render(
+    text = template("report.html.j2").render(
         view=view,
         cases=cases,
         story=build_story(verdict, cases.tallies, where),
@@ -81,41 +75,9 @@ def render_html(verdict: Verdict, logs: Sequence[Log] = (), history: Sequence[Me
         statuses=_statuses(view),
         css=Markup(css),
         js=Markup(js),
-        policy=_policy(css, js),
+        policy=content_policy(css, js),
     )
     return text.rstrip() + "\n"
-
-
-@cache
-def _asset(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8").strip() + "\n"
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["tall"] = tall
-    return environment.get_template("report.html.j2")
-
-
-def _policy(css: str, js: str) -> str:
-    """Nothing may be loaded, sent, framed or run but the style and the script with these hashes."""
-
-    def source(text: str) -> str:
-        # What a browser hashes is exactly what stands between the tags: a newline, then the text.
-        code = hashlib.sha256(("\n" + text).encode()).digest()
-        return f"'sha256-{base64.b64encode(code).decode()}'"
-
-    return (
-        f"default-src 'none'; style-src {source(css)}; script-src {source(js)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
 
 
 def _by_metric(rows: tuple[MetricRow, ...]) -> list[tuple[MetricRow, Panel]]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Final
 
-import jinja2
 from markupsafe import Markup
 
 from evalharness.analysis.ranking import RankedMetric, Ranking
 from evalharness.analysis.ranking_grid import Curve, Grid
 from evalharness.analysis.ranking_picture import Picture
 from evalharness.report import numbers
+from evalharness.report.page import asset, content_policy, template
 from evalharness.report.rank_plot import HIGH, SIDE, WIDE, bounds, clouds, line_of, shade, whiskers
 from evalharness.report.rank_text import beside
 from evalharness.report.rank_view import (
@@ -29,7 +25,6 @@ from evalharness.report.rank_view import (
 )
 from evalharness.report.text import one_line, strip_control
 
-_TEMPLATES: Final = Path(__file__).parent / "templates"
 _PAIRS: Final = 500
 _PICTURES: Final = 8
 _CURVES: Final = 40
@@ -42,11 +37,9 @@ def rank_html(report: RankReport) -> str:
     else. At most 500 pairs of a metric, 40 curves and 8 pictures are drawn, and the page says what it leaves out.
     """
     ranking = report.ranking
-    css = "".join(
-        (_TEMPLATES / name).read_text(encoding="utf-8").strip() + "\n" for name in ("report.css", "rank.css")
-    )
+    css = asset("report.css") + asset("rank.css")
     views = metric_views(report)
-    text = _template().render(
+    text = template("rank.html.j2").render(
         suite=clean(ranking.suite),
         candidates=[
             {"label": letter(i), "name": clean(entry.name), "about": _about(ranking, i)}
@@ -76,30 +69,9 @@ def rank_html(report: RankReport) -> str:
         high=HIGH,
         side=SIDE,
         css=Markup(css),
-        policy=_policy(css),
+        policy=content_policy(css),
     )
     return text.rstrip() + "\n"
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("rank.html.j2")
-
-
-def _policy(css: str) -> str:
-    """Nothing may be loaded, sent, framed or run but the style with this hash."""
-    # What a browser hashes is exactly what stands between the tags: a newline, then the text.
-    code = base64.b64encode(hashlib.sha256(("\n" + css).encode()).digest()).decode()
-    return (
-        f"default-src 'none'; style-src 'sha256-{code}'; img-src data:; base-uri 'none'; form-action 'none'"
-    )
 
 
 def _about(ranking: Ranking, place: int) -> str:
