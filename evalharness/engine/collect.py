@@ -282,9 +282,8 @@ def _ask_open(
     open_requests = [r for r in wanted if key_of(r) not in attempts and r.golden_set not in brought]
     by_tools = [r for r in wanted if key_of(r) not in attempts and r.golden_set in brought]
     prepare = getattr(provider, "prepare", None)
-    if (
-        prepare is not None and open_requests
-    ):  # also where the cache has every answer: what is refused is not scored
+    # also where the cache has every answer: what is refused is not scored
+    if prepare is not None and open_requests:
         cases = {(r.golden_set, r.case.id): r.case for r in plan.requests if r.golden_set not in brought}
         prepare(list(cases.values()), how.store.root, fresh=left.fresh)
     with contextlib.ExitStack() as opened:
@@ -294,9 +293,8 @@ def _ask_open(
                 contextlib.closing(ResponseCache(how.store.cache_path, replace=left.fresh))
             )
             touched = plan.requests if left.journaled.attempts else open_requests
-            touched = [
-                r for r in touched if r.golden_set not in brought
-            ]  # tools' own calls are cached one by one
+            # tools' own calls are cached one by one
+            touched = [r for r in touched if r.golden_set not in brought]
             keys = {key_of(r): cache_key(candidate, r, provider.version) for r in touched}
             writer = CacheWriter(cache, keys, how.progress.note)
             opened.callback(writer.flush)

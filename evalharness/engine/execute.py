@@ -163,7 +163,6 @@ class Execution:
     async def _work(self, queue: Iterator[Request], throttle: Throttle) -> None:
         try:
             for request in queue:
-                self._check_caps()
                 if self._stop is not None:
                     return
                 outcome = await self._ask(request, throttle)
@@ -212,7 +211,7 @@ class Execution:
             began = throttle.now()
             first = began if first is None else first
             try:
-                if tries == 0:  # again: other calls may have ended while this one waited for its turn
+                if tries == 0:  # not before: other calls may have ended while this one waited for its turn
                     self._check_caps()
                 hold = self._set_aside(request)
                 if self._stop is not None:
