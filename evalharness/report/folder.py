@@ -64,8 +64,8 @@ def write_report(
 ) -> dict[str, Path]:
     """Write `comparison.json`, `report.html`, `summary.md` and `junit.xml` under `directory`, made when missing.
 
-    Where judges spoke, `judgments.jsonl` holds what they said: `judged`, or what the verdict holds. `logs` are linked from
-    the page, which shows `history` as a trend.
+    Where judges spoke, `judgments.jsonl` holds what they said: `judged`, or what the verdict holds. `logs` are linked
+    from the page, which shows `history` as a trend.
 
     comparison.json is written first: where a later file cannot be written, the verdict is already on disk.
 
