@@ -1,6 +1,7 @@
 #!/bin/sh
 # The gate in any CI that runs a shell: gate.sh BASE CANDIDATE [REPORT FOLDER]
 #
+# BASE and CANDIDATE are whatever `compare` takes: a candidate's file, a blessed baseline's name, a stored run.
 # Ends with the verdict's exit code. ON_INCONCLUSIVE=pass lets exit 3 through (a drop was seen and cannot be told from
 # noise); whatever else is not 0 stays as it is. Keep .evalharness/ between jobs, and the report folder with the job.
 set -u
@@ -9,8 +10,6 @@ base=${1:?usage: gate.sh BASE CANDIDATE [REPORT FOLDER]}
 candidate=${2:?usage: gate.sh BASE CANDIDATE [REPORT FOLDER]}
 report=${3:-gate}
 
-evalharness validate "$base" "$candidate" || exit $?
-
 code=0
 evalharness compare "$base" "$candidate" --out "$report" || code=$?
 
@@ -18,7 +17,7 @@ case $code in
     0) echo "gate: pass" ;;
     1) echo "gate: a regression, see $report/report.html" ;;
     3) echo "gate: inconclusive, see $report/summary.md for what would decide it" ;;
-    4) echo "gate: the two cannot be compared, see $report/summary.md" ;;
+    4) echo "gate: there is nothing to decide on; the lines above say why" ;;
     5) echo "gate: the provider failed or the budget is spent; run it again, and it goes on where it stopped" ;;
     *) echo "gate: could not be run (exit $code)" ;;
 esac

@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 
+from evalharness.core.comparisons import Comparison
 from evalharness.core.verdicts import Verdict
 from evalharness.report.evidence import EARLY_MEANS, FLAKY_SHOWN, Evidence
 from evalharness.report.text import one_line, strip_control
@@ -13,17 +14,20 @@ from evalharness.report.view import MetricRow, View, build_view
 
 # XML 1.0 §2.2: what a document may hold at all.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ATTACHMENT = "[[ATTACHMENT|"
+"""By this, in what a test printed, GitLab and Jenkins' attachments plugin find a file to link or to copy."""
+_NAMED = 20
 
 
 def render_junit(verdict: Verdict) -> str:
     """One suite with a testcase for each metric, each slice that gates and each critical case that failed.
 
-    A primary metric that regressed fails; a suspect or underpowered one fails where it is what blocked; an invalid
-    one is an error; an advisory one is skipped; what only warns passes with its sentences in system-out. Where none
-    of these carries a nonzero exit code, a testcase `verdict` does.
+    A primary metric that regressed fails and names the cases that fell; a suspect or underpowered one fails where it is
+    what blocked; an invalid one is an error; an advisory one is skipped; what only warns passes with its sentences in
+    system-out. Where none of these carries a nonzero exit code, a testcase `verdict` does.
     """
     view = build_view(verdict)
-    cases = [_metric_case(row, view) for row in view.metrics]
+    cases = [_metric_case(row, view, verdict.comparison) for row in view.metrics]
     cases += _critical_cases(verdict, view)
     bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     if verdict.exit_code != 0 and not bad:
@@ -80,7 +84,7 @@ def _properties(view: View) -> list[tuple[str, str]]:
     ]
 
 
-def _metric_case(row: MetricRow, view: View) -> ET.Element:
+def _metric_case(row: MetricRow, view: View, comparison: Comparison) -> ET.Element:
     case = _case(view, row.label)
     early = f" ({EARLY_MEANS})" if row.early else ""
     change = f"{row.delta}, {row.ci_level} CI {row.ci}{early}" if row.plotted else "no estimate"
@@ -89,7 +93,7 @@ def _metric_case(row: MetricRow, view: View) -> ET.Element:
     if row.status == "invalid" and row.gated:
         _outcome(case, "error", "invalid", row.reason, details)
     elif _decides(row) and (row.status == "regression" or _blocks(row, view)):
-        _outcome(case, "failure", row.status, row.reason, details)
+        _outcome(case, "failure", row.status, row.reason, details + _worse(row, comparison))
     elif not row.gated:
         never = _xml(f"advisory: {row.delta}, never gates")
         ET.SubElement(
@@ -99,6 +103,22 @@ def _metric_case(row: MetricRow, view: View) -> ET.Element:
     else:
         ET.SubElement(case, "system-out").text = _xml(f"{row.status}: {details}")
     return case
+
+
+def _worse(row: MetricRow, comparison: Comparison) -> str:
+    """A line that names the cases that fell on this metric, the largest falls first; "" where none did."""
+    falls = []
+    for change in comparison.changes:
+        tags = (one_line(f"{key}={value}", 120) for key, value in change.case.tags.items())
+        if row.slice and row.slice not in tags:
+            continue
+        falls += [(delta, change.key) for id, delta in change.deltas.items() if one_line(id, 120) == row.id]
+    worse = sorted((fall for fall in falls if fall[0] < 0), key=lambda fall: fall[0])
+    if not worse:
+        return ""
+    named = ", ".join(one_line(key, 120) for _, key in worse[:_NAMED])
+    more = f" and {len(worse) - _NAMED:,} more" if len(worse) > _NAMED else ""
+    return f"\nWorse in {len(worse):,} case{'s' if len(worse) > 1 else ''}: {named}{more}"
 
 
 def _decides(row: MetricRow) -> bool:
@@ -160,4 +180,4 @@ def _outcome(case: ET.Element, tag: str, kind: str, message: str, details: str) 
 
 
 def _xml(text: str) -> str:
-    return _NOT_XML.sub("\ufffd", strip_control(text))
+    return _NOT_XML.sub("\ufffd", strip_control(text)).replace(_ATTACHMENT, "[ " + _ATTACHMENT[1:])

@@ -84,8 +84,19 @@ def test_the_shell_script_hides_no_error(tmp_path: Path) -> None:
     passed = script(project, "base.yaml", "cand.yaml", "elsewhere", policy="")
     assert passed.returncode == 0 and (tmp_path / "elsewhere/junit.xml").exists()
     assert script(project, "base.yaml", policy="pass").returncode != 0
-    done = script(project, "base.yaml", "missing.yaml", policy="pass")
+    done = script(project, "base.yaml", "missing.yaml", "elsewhere", policy="pass")
     assert done.returncode == 2 and "missing.yaml" in done.stderr
+    left = {path.name for path in (tmp_path / "elsewhere").iterdir()}
+    assert not left & {"report.html", "summary.md", "junit.xml", "comparison.json"}, "of the run before"
+
+
+def test_the_shell_script_takes_what_compare_takes(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.binary(100, 0, 0)
+    project.compare()
+    run = next((tmp_path / ".evalharness/runs").glob("base-*")).relative_to(tmp_path)
+    done = script(project, str(run), "cand.yaml", policy="")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def script(project: Project, *arguments: str, policy: str) -> subprocess.CompletedProcess[str]:

@@ -112,3 +112,36 @@ def test_hostile_text_stays_text() -> None:
 
 def test_the_same_verdict_gives_the_same_text() -> None:
     assert render_junit(build.nasty_verdict()) == render_junit(build.nasty_verdict())
+
+
+def test_a_failed_metric_names_the_cases_that_fell_on_it() -> None:
+    fell = [
+        build.change(f"route-{i:02}", values={"routing/exact_match": (1.0, 0.9 - i / 100)}) for i in range(23)
+    ]
+    others = (
+        build.change("better", fixed=True, regressed=False),
+        build.change("other", values={"answers/contains": (1.0, 0.0)}),
+        build.change("paid", values={"routing/exact_match": (1.0, 0.5)}, tags={"tier": "enterprise"}),
+    )
+    found = render_junit(
+        build.verdict(
+            checks=(build.check("regression", build.metric(est=build.estimate(0.8, -0.05))),),
+            slice_checks=(build.gating_slice("regression"),),
+            changes=(*fell, *others),
+        )
+    )
+    whole, part = ET.fromstring(found.encode()).iter("failure")
+    line = (whole.text or "").splitlines()[-1]
+    assert line.startswith("Worse in 24 cases: paid, route-22, route-21, ") and line.endswith(" and 4 more")
+    assert "better" not in line and "other" not in line
+    assert (part.text or "").splitlines()[-1] == "Worse in 1 case: paid"
+
+
+def test_nothing_that_a_model_said_attaches_a_file() -> None:
+    """GitLab links a file that `system-out` names so, and Jenkins' attachments plugin copies it."""
+    said = "[[ATTACH\u200bMENT|/etc/passwd]]"
+    for code in (0, 1):
+        text = render_junit(
+            build.verdict("regression", critical=(build.critical("a", failed_after=said),), exit_code=code)
+        )
+        assert "ATTACHMENT|/etc/passwd" in text and "[[ATTACHMENT|" not in text
