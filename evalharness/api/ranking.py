@@ -12,7 +12,14 @@ from evalharness.api.settings import Settings
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
 from evalharness.engine.scoring import build_scorers
-from evalharness.engine.sides import SideSource, choose_suite, finished_run, refuse_replacing, suite_of
+from evalharness.engine.sides import (
+    SideSource,
+    choose_suite,
+    finished_run,
+    refuse_replacing,
+    spending,
+    suite_of,
+)
 from evalharness.errors import Problem, SpecError, UsageError
 from evalharness.spec.load import load_candidate
 from evalharness.store.files import slug
@@ -72,6 +79,7 @@ def rank(
     ]
     if truncate and not retrievers:
         raise UsageError(f"--truncate cuts vectors, and no candidate has `provider: {RETRIEVER}`")
+    around = spending(around, chosen)
     runs = [side.obtain(chosen, around)[0] for side in sides]
     names = [side.name for side in sides]
     ranking = rank_runs(

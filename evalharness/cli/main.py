@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 # click turns KeyboardInterrupt into its own Abort, so this is said in two places
 _INTERRUPTED = "interrupted; what was collected is kept: the same command resumes"
+_INTERRUPTED_FRESH = "interrupted; what was collected is kept: the same command without --fresh resumes"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,7 +35,7 @@ def run(arguments: list[str]) -> int:
     try:
         return _dispatch([a for a in arguments if a != "--debug"])
     except KeyboardInterrupt:
-        _say(_INTERRUPTED)
+        _say(_INTERRUPTED_FRESH if "--fresh" in arguments else _INTERRUPTED)
         return 130
     except BaseException as error:  # noqa: BLE001 - the funnel: every exception gets its exit code here
         code = _exit_code(error)

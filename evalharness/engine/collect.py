@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evalharness.core.attempts import Attempt, Response
-from evalharness.core.candidates import Candidate
+from evalharness.core.candidates import AGAIN, Candidate
 from evalharness.core.protocols import Provider, Request
 from evalharness.core.runs import AttemptKey, Run
 from evalharness.core.suites import Suite
@@ -38,7 +38,7 @@ from evalharness.engine.resume import (
 from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sink import CacheWriter, FullKey, Sink, key_of
 from evalharness.engine.spending import Purse
-from evalharness.errors import EvalHarnessError, PluginError, StoreError, UsageError
+from evalharness.errors import EvalHarnessError, PluginError, ProviderError, StoreError, UsageError
 from evalharness.plugins import Registry
 from evalharness.store.cache import ResponseCache
 from evalharness.store.folder import (
@@ -129,7 +129,8 @@ def collect(
     with locked(folder, lambda: how.progress.note(f"waiting for another process on {folder}")):
         facts: dict[str, Any] = {"calls": 0}
         if not provider.recorded:
-            facts = _ask_open(job, plan, folder, attempts, asked, known, earlier)
+            with _telling_of_fresh(job):
+                facts = _ask_open(job, plan, folder, attempts, asked, known, earlier)
         made_calls = bool(facts["calls"])
         loads = {candidate.limits.concurrency} if made_calls else set[int]()
         if known is not None:
@@ -149,6 +150,20 @@ def collect(
         run = _assemble(job, plan, attempts, facts, warnings)
         _store(folder, run, made_calls=made_calls)
     return run, folder
+
+
+@contextlib.contextmanager
+def _telling_of_fresh(job: _Job) -> Iterator[None]:
+    """Add to an error that says what resumes a run that --fresh, in the same command, does not."""
+    try:
+        yield
+    except ProviderError as error:
+        if not job.how.fresh:
+            raise
+        # a candidate beside itself has a run of its own under --fresh alone
+        twice = job.candidate.name.endswith(AGAIN)
+        told = "--fresh asks everything again" + ("" if twice else ", so leave it out then")
+        raise type(error)(f"{error}; {told}") from error
 
 
 def refuse_unpriced(candidate: Candidate, purse: Purse | None) -> None:

@@ -70,6 +70,8 @@ class Execution:
         # `_stopping` lets calls under way finish (they are paid for); `_halted` cuts them off
         self._stopping = asyncio.Event()
         self._halted = asyncio.Event()
+        self._settled = asyncio.Event()
+        """Set, and replaced, when a call gives back what the budget held for it."""
         self._calling: set[asyncio.Task[Any] | None] = set()
         self._last_failure: CallError | None = None
 
@@ -213,7 +215,7 @@ class Execution:
             try:
                 if tries == 0:  # not before: other calls may have ended while this one waited for its turn
                     self._check_caps()
-                hold = self._set_aside(request)
+                hold = await self._set_aside(request)
                 if self._stop is not None:
                     return None
                 tries += 1
@@ -240,19 +242,26 @@ class Execution:
                 return None
             await asyncio.sleep(wait)
 
-    def _set_aside(self, request: Request) -> Hold | None:
+    async def _set_aside(self, request: Request) -> Hold | None:
         """What the budget holds back for a call; none where there is no budget, or it does not cover the call."""
-        if self._purse is None or self._stop is not None:
+        if self._purse is None:
             return None
-        try:
-            return self._purse.admit(request, self._price)
-        except BudgetError as error:
-            self._end(error, at_once=False)
-            return None
+        while self._stop is None:
+            try:
+                hold = self._purse.admit(request, self._price)
+            except BudgetError as error:
+                self._end(error, at_once=False)
+                return None
+            if hold is not None:
+                return hold
+            await self._settled.wait()
+        return None
 
     def _put_back(self, hold: Hold | None, outcome: Response | CallError) -> None:
         if self._purse is not None and hold is not None:
-            self._purse.settle(hold, outcome if isinstance(outcome, Response) else None, self._price)
+            self._purse.settle(hold, outcome, self._price)
+            self._settled.set()
+            self._settled = asyncio.Event()
 
     async def _try(self, request: Request) -> Response | CallError:
         """One call, every outcome typed. A provider of a third party may do anything but end the run."""

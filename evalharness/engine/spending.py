@@ -12,10 +12,12 @@ from evalharness.core.attempts import Response
 from evalharness.core.candidates import Price
 from evalharness.core.protocols import Request
 from evalharness.core.suites import Budget
-from evalharness.errors import BudgetError
+from evalharness.errors import BudgetError, CallError
 
 _CHARACTERS_A_TOKEN: Final = 3.0
 """Of a prompt; most texts have more, so that what is set aside for a call is rather too much."""
+_MAY_BE_BILLED: Final = frozenset({"timeout", "bad_response", "filtered"})
+"""Ends of a call in which the model may have worked. Vendors bill neither a refusal nor a server's failure."""
 
 
 @dataclass(slots=True)
@@ -107,7 +109,8 @@ class Purse:
 
     A call is expected to take its prompt, at 3 characters a token or at the most tokens a character that a call took so
     far, and as many tokens out as its decoding allows, or the most that an answer took so far where it allows any
-    number. So a budget can be passed only by calls that take more than that, the first ones at most.
+    number. So a budget can be passed only by calls that take more than that, the first ones at most. Where the budget
+    would cover a call if those under way take less than is held for them, it waits for them.
     """
 
     budget: Budget
@@ -116,11 +119,12 @@ class Purse:
     tokens: int = 0
     usd: float = 0.0
     _held: Hold = field(default_factory=lambda: Hold(0, 0.0))
+    _under_way: int = 0
     _longest: int = 0
     _densest: float = 1 / _CHARACTERS_A_TOKEN
 
-    def admit(self, request: Request, price: Price | None) -> Hold:
-        """Set aside what a call may take.
+    def admit(self, request: Request, price: Price | None) -> Hold | None:
+        """Set aside what a call may take. None: only what calls under way give back may cover it, so wait for one.
 
         Raises:
             BudgetError: the budget does not cover it.
@@ -129,24 +133,40 @@ class Purse:
         tokens_in = math.ceil(prompt * self._densest)
         tokens_out = int(request.decoding.get("max_tokens") or self._longest)
         usd = cost_usd(price, tokens_in, tokens_out) if price is not None else 0.0
-        own, budget = Hold(tokens_in + tokens_out, usd, prompt), self.budget
+        own, held, budget = Hold(tokens_in + tokens_out, usd, prompt), self._held, self.budget
         if budget.calls is not None and self.calls + 1 > budget.calls:
             raise self._empty(f"{budget.calls:,} calls", f"{self.calls:,} made", "calls")
-        tokens = self.tokens + self._held.tokens + own.tokens
-        if budget.tokens is not None and tokens > budget.tokens:
-            raise self._empty(f"{budget.tokens:,} tokens", f"{self.tokens:,} used", "tokens")
-        if budget.usd is not None and self.usd + self._held.usd + own.usd > budget.usd:
-            raise self._empty(f"${budget.usd:g}", f"${self.usd:.4f} spent", "usd")
+        waits = False
+        if budget.tokens is not None and self.tokens + held.tokens + own.tokens > budget.tokens:
+            if self.tokens + own.tokens > budget.tokens:
+                used = f"{self.tokens:,} used, and it may take {own.tokens:,}"
+                raise self._empty(f"{budget.tokens:,} tokens", used, "tokens")
+            waits = True
+        if budget.usd is not None and self.usd + held.usd + own.usd > budget.usd:
+            if self.usd + own.usd > budget.usd:
+                used = f"{_money(self.usd)} spent, and it may cost {_money(own.usd)}"
+                raise self._empty(f"${budget.usd:g}", used, "usd")
+            waits = True
+        if waits and self._under_way:
+            return None
         self.calls += 1
-        self._held = Hold(self._held.tokens + own.tokens, self._held.usd + own.usd)
+        self._under_way += 1
+        self._held = Hold(held.tokens + own.tokens, held.usd + own.usd)
         return own
 
-    def settle(self, hold: Hold, response: Response | None, price: Price | None) -> None:
-        """Put back what was set aside, less what the call took. An answer that tells no tokens took what was held."""
+    def settle(self, hold: Hold, outcome: Response | CallError, price: Price | None) -> None:
+        """Put back what was set aside, less what the call took.
+
+        An answer that tells no tokens took what was held; so did a call that may be billed all the same.
+        """
+        self._under_way -= 1
         self._held = Hold(self._held.tokens - hold.tokens, max(0.0, self._held.usd - hold.usd))
-        if response is None:
+        if isinstance(outcome, CallError):
+            if outcome.kind in _MAY_BE_BILLED:
+                self.tokens += hold.tokens
+                self.usd += hold.usd
             return
-        tokens_in, tokens_out, known = tokens_of(response)
+        tokens_in, tokens_out, known = tokens_of(outcome)
         self._longest = max(self._longest, tokens_out)
         self._densest = max(self._densest, tokens_in / max(1, hold.characters))
         self.tokens += tokens_in + tokens_out if known else max(hold.tokens, tokens_in + tokens_out)
@@ -158,3 +178,8 @@ class Purse:
             f"{self.where}: the budget of {of} does not cover the next call ({used}); what was collected is kept; "
             f"raise budget.{key} and run the same command again to resume"
         )
+
+
+def _money(usd: float) -> str:
+    """With four decimals, or with three digits where these would say nothing."""
+    return f"${usd:.4f}" if usd >= 0.0001 or usd == 0 else f"${usd:.3g}"

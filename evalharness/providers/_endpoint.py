@@ -24,6 +24,7 @@ from evalharness.core.candidates import Candidate
 from evalharness.errors import CallError, UsageError
 
 _EXCERPT: Final = 200
+_MOST_TOKENS: Final = 1 << 40
 _KEEPALIVE_S: Final = 5.0
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+")
 _NO_MONEY: Final = frozenset(("insufficient_quota", "billing_hard_limit_reached", "billing_error"))
@@ -278,6 +279,11 @@ def _codes(data: Any) -> set[str]:
     if not isinstance(error, dict):
         return set()
     return {value for value in (error.get("code"), error.get("type")) if isinstance(value, str)}
+
+
+def token_count(value: Any) -> int | None:
+    """A number of tokens as an endpoint told it: whole, from 0, and one that can be true. None: not told."""
+    return value if type(value) is int and 0 <= value < _MOST_TOKENS else None
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -18,6 +18,7 @@ from evalharness.providers._endpoint import (
     connection_options,
     find_key,
     schema_name,
+    token_count,
 )
 
 ANTHROPIC_URL: Final = "https://api.anthropic.com"
@@ -32,6 +33,7 @@ _SCHEMA_FIX: Final = (
     "`extra_body: {{tool_choice: {{type: auto}}}}` to let the model choose and rely on the prompt"
 )
 _CUT_OFF: Final = ("max_tokens", "model_context_window_exceeded")
+_CACHED: Final = ("cache_creation_input_tokens", "cache_read_input_tokens")
 _NOT_TAKEN: Final = ("seed", "presence_penalty", "frequency_penalty")
 
 
@@ -195,12 +197,21 @@ def _called(
 
 
 def _response(data: dict[str, Any], text: str, latency_ms: float) -> Response:
-    reason, usage, model = data.get("stop_reason"), data.get("usage"), data.get("model")
-    tokens = [usage.get(k) for k in ("input_tokens", "output_tokens")] if isinstance(usage, dict) else None
+    reason, model = data.get("stop_reason"), data.get("model")
     return Response(
         text=text,
         model=model if isinstance(model, str) else None,
         finish_reason=reason if isinstance(reason, str) else None,
-        usage=Usage(*(t if type(t) is int else None for t in tokens)) if tokens else None,
+        usage=_usage(data.get("usage")),
         latency_ms=latency_ms,
     )
+
+
+def _usage(data: Any) -> Usage | None:
+    """Tokens in and out. `input_tokens` leaves out what a prompt cache held or took, and that was read, too."""
+    if not isinstance(data, dict):
+        return None
+    tokens_in = token_count(data.get("input_tokens"))
+    if tokens_in is not None:
+        tokens_in += sum(token_count(data.get(name)) or 0 for name in _CACHED)
+    return Usage(tokens_in, token_count(data.get("output_tokens")))

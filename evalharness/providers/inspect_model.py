@@ -13,6 +13,12 @@ from evalharness.core.protocols import Request
 from evalharness.errors import CallError, UsageError
 
 
+def tokens_read(usage: Any) -> int:
+    """Tokens in, of one of Inspect's `ModelUsage`: its `input_tokens` leave out what a prompt cache held or took."""
+    cached = (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
+    return int(usage.input_tokens + cached)
+
+
 class InspectModel:
     """Asks through one of Inspect's model providers. `model` is Inspect's own name for it, `provider/model`.
 
@@ -114,7 +120,7 @@ class InspectModel:
             text=output.completion,
             model=output.model or None,
             finish_reason="length" if output.stop_reason == "max_tokens" else output.stop_reason,
-            usage=Usage(usage.input_tokens, usage.output_tokens) if usage is not None else None,
+            usage=Usage(tokens_read(usage), usage.output_tokens) if usage is not None else None,
             latency_ms=latency_ms,
         )
 

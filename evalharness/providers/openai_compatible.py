@@ -20,6 +20,7 @@ from evalharness.providers._endpoint import (
     connection_options,
     find_key,
     schema_name,
+    token_count,
 )
 from evalharness.providers._log_likelihood import check_server, echo_fields, read_echo, summed
 
@@ -234,8 +235,7 @@ class OpenAICompatible:
 def _usage(data: Any) -> Usage | None:
     if not isinstance(data, dict):
         return None
-    tokens = (data.get("prompt_tokens"), data.get("completion_tokens"))
-    return Usage(*(value if type(value) is int else None for value in tokens))
+    return Usage(token_count(data.get("prompt_tokens")), token_count(data.get("completion_tokens")))
 
 
 class OpenAI(OpenAICompatible):

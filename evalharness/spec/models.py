@@ -6,9 +6,17 @@ the JSON Schemas for editors and in error hints. Every model forbids unknown key
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from evalharness.spec.values import (
     URL,
@@ -261,6 +269,12 @@ class BudgetFile(Spec):
     calls: int | None = Field(default=None, ge=1, description="Requests sent, retries among them")
     tokens: int | None = Field(default=None, ge=1, description="Tokens, in and out")
 
+    @model_validator(mode="after")
+    def _caps_something(self) -> Self:
+        if self.usd is None and self.calls is None and self.tokens is None:
+            raise ValueError("caps nothing: write usd, calls or tokens, or take it out")
+        return self
+
 
 class RedactFile(Spec):
     """What is taken out of reports, summaries and comments, beside keys and tokens, which always are."""
@@ -269,6 +283,11 @@ class RedactFile(Spec):
     phones: bool = False
     cards: bool = Field(default=False, description="Card numbers, IBANs and US social security numbers")
     patterns: list[Pattern] = Field(default=[], description="Regular expressions (RE2), such as ORD-[0-9]{6}")
+    stored: bool = Field(
+        default=False,
+        description="Also of answers as they arrive: nothing of it is stored, scored or judged (run folders, journal, "
+        "cache, verdicts)",
+    )
 
 
 class SuiteFile(Spec):

@@ -96,3 +96,44 @@ def test_a_wrong_budget_is_a_clear_error(tmp_path: Path, model_server: ModelServ
     project = write(tmp_path, model_server, "{usd: 0, call: 5}")
     done = project.run("run", "base.yaml", check=2)
     assert "budget.usd" in done.err and "did you mean calls?" in done.err
+
+
+def test_a_budget_is_spent_to_its_end_however_many_calls_are_under_way(
+    tmp_path: Path, model_server: ModelServerHandle
+) -> None:
+    """What is held for calls under way (4,096 tokens each) comes back: the next ones wait for it."""
+    project = write(tmp_path, model_server, "{tokens: 6000}")
+    side = (tmp_path / "base.yaml").read_text()
+    project.write("base.yaml", side.replace("max_tokens: 8", "max_tokens: 4096"))
+    project.run("run", "base.yaml", check=0)
+    assert model_server.counters()["requests"] == CASES
+
+
+@pytest.mark.parametrize("usage", ["0", "negative", "text", "null", "part", "huge"])
+def test_usage_that_is_not_told_or_cannot_be_true_takes_what_was_held(
+    tmp_path: Path, model_server: ModelServerHandle, usage: str
+) -> None:
+    project = write(tmp_path, model_server, "{tokens: 100, usd: 50}", model=f"lookup?usage={usage}")
+    done = project.run("run", "base.yaml", check=5)
+    assert "of 100 tokens does not cover the next call" in done.err
+    assert 0 < model_server.counters()["requests"] <= 10
+
+
+def test_what_resumes_a_run_that_uses_nothing_stored(tmp_path: Path, model_server: ModelServerHandle) -> None:
+    project = write(tmp_path, model_server, "{calls: 40}")
+    done = project.run("compare", "base.yaml", "cand.yaml", "--fresh", check=5)
+    assert "--fresh asks everything again, so leave it out then" in done.err
+    project.write("suite.yaml", (tmp_path / "suite.yaml").read_text().replace("40", "60"))
+    project.run("compare", "base.yaml", "cand.yaml", check=0)
+    assert model_server.counters()["requests"] == 2 * CASES
+
+
+def test_a_ranking_spends_from_it(tmp_path: Path, model_server: ModelServerHandle) -> None:
+    project = write(tmp_path, model_server, "{calls: 40}")
+    project.run("rank", "base.yaml", "cand.yaml", check=5)
+    assert model_server.counters()["requests"] == 40
+
+
+def test_a_budget_that_caps_nothing_is_refused(tmp_path: Path, model_server: ModelServerHandle) -> None:
+    done = write(tmp_path, model_server, "{usd: null}").run("run", "base.yaml", check=2)
+    assert "caps nothing: write usd, calls or tokens" in done.err

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evalharness.core.attempts import Response
+from evalharness.core.attempts import Response, Usage
 from evalharness.core.protocols import Provider
 from evalharness.errors import UsageError
 from evalharness.providers.anthropic import Anthropic
@@ -125,3 +125,14 @@ def test_many_calls_at_once(model_server: ModelServerHandle) -> None:
     results = ask_all(anthropic(model_server, "echo?latency_ms=100"), [request(f"q{i}") for i in range(50)])
     assert [r.text for r in results if isinstance(r, Response)] == [f"q{i}" for i in range(50)]
     assert time.perf_counter() - began < 4  # one after another would take five seconds
+
+
+def test_tokens_of_a_prompt_cache_were_read_too(model_server: ModelServerHandle) -> None:
+    usage = [ask(anthropic(model_server, f"echo?{how}"), request()).usage for how in ("", "usage=cached")]
+    assert usage[0] is not None and usage[1] is not None and usage[1].input_tokens
+    assert abs(usage[0].input_tokens - usage[1].input_tokens) <= 4  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("how", ["negative", "text", "null", "huge"])
+def test_usage_that_cannot_be_true_is_not_known(model_server: ModelServerHandle, how: str) -> None:
+    assert ask(anthropic(model_server, f"echo?usage={how}"), request()).usage == Usage(None, None)

@@ -50,7 +50,8 @@ Params, for each of these names
     retry_after     Retry-After in seconds, sent with 429, 503 and 529; also retry_after_ms (retry-after-ms), and
                     retry_after_date (Retry-After as an HTTP date that many seconds from now)
     returned        the model name the response carries
-    usage           0: no usage in the response
+    usage           0: no usage in the response; negative, text, null, part or huge: one that cannot be true;
+                    cached: all of the prompt came from a prompt cache
     text            what to answer, whatever was asked
     schema          0: response_format json_schema, or a forced tool, is refused with 400
     plain           1: a judge answers in text although a tool was forced
@@ -155,6 +156,18 @@ def last_user(body: Mapping[str, Any]) -> str:
                 return "".join(part.get("text", "") for part in content)
             return str(content)
     return ""
+
+
+def _as_told(usage: dict[str, Any], how: str | None) -> Any:
+    """The usage as an endpoint of that kind tells it."""
+    if how == "cached" and "input_tokens" in usage:  # Anthropic's leaves them out of its input
+        return usage | {"input_tokens": 0, "cache_read_input_tokens": usage["input_tokens"]}
+    if how == "cached":
+        return usage | {"prompt_tokens_details": {"cached_tokens": usage["prompt_tokens"]}}
+    wrong: dict[str | None, Any] = {"negative": -1000, "text": "12", "null": None, "huge": 10**400}
+    if how in wrong:
+        return dict.fromkeys(usage, wrong[how])
+    return dict(list(usage.items())[:1]) if how == "part" else usage
 
 
 def derived(*parts: object) -> str:
@@ -434,7 +447,7 @@ class Call:
                 choice["message"] = {"role": "assistant", "content": text, **message}
             data["choices"] = [choice]
         if self.params.get("usage") != "0":
-            data["usage"] = usage
+            data["usage"] = _as_told(usage, self.params.get("usage"))
         return data
 
     def answer(self, text: str) -> web.Response:
