@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -150,7 +151,9 @@ def _card(card: CardFile, shown: str, today: date | None) -> Iterator[Finding]:
             message = f"the card does not say {what}; add `{name}`"
             yield Finding(level="warning", code="card", message=message, file=shown)
     if not card.cases_digest:
-        message = f"the set is not locked; run: evalharness golden lock {Path(shown).parent}"
+        message = (
+            f"the set is not locked; run: evalharness golden lock {shlex.quote(str(Path(shown).parent))}"
+        )
         yield Finding(level="warning", code="unlocked", message=message, file=shown)
     if card.rotate_after and today is not None:
         try:

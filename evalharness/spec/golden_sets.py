@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -100,7 +101,7 @@ def lock_problems(folder: Folder, paths: PathPolicy) -> list[Problem]:
     card, document = folder.card, folder.document
     if card is None or document is None or not card.cases_digest or card.cases_digest == folder.digest:
         return []
-    command = f"run: evalharness golden lock {paths.show(folder.path)}"
+    command = f"run: evalharness golden lock {shlex.quote(str(paths.show(folder.path)))}"
     if card.locked_version is not None and card.locked_version != card.version:
         message = f"version is now {card.version}, and the lock still belongs to {card.locked_version}"
         return [Problem(message, document.shown, document.place(("cases_digest",)).line, hint=command)]

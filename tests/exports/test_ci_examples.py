@@ -123,10 +123,15 @@ def hooks() -> dict[str, dict[str, Any]]:
         (".github/workflows/ci.yaml", set()),
         ("judges/help/calibration.jsonl", set()),
         ("docker-compose.yml", set()),
+        ("golden_set/card.yaml", {"evalharness-validate", "evalharness-golden-check"}),
+        ("my-suite/judge/judge.yaml", {"evalharness-validate"}),
+        (".github/workflows/base.yaml", set()),
+        ("old_golden_sets/a/card.yaml", set()),
     ],
 )
 def test_hooks_look_at_files_of_ours_and_no_others(path: str, of: set[str]) -> None:
-    assert {name for name, hook in hooks().items() if re.search(hook["files"], path)} == of
+    looks = {name for name, hook in hooks().items() if re.search(hook["files"], path)}
+    assert looks - {name for name, hook in hooks().items() if re.search(hook["exclude"], path)} == of
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -173,6 +178,15 @@ def test_pre_commit_runs_the_hooks(tmp_path: Path) -> None:
     assert (
         "suites/bad.yaml" in bad.stdout and "did you mean evals" in bad.stdout and "cases.jsonl" in bad.stdout
     )
+
+
+def test_a_golden_set_whose_files_are_named_is_checked_once(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.golden_set("golden set", [{"id": "q1", "input": "a", "target": "b"}])
+    project.write("golden set/card.yaml", "name: questions\nversion: 1.0.0\ntask: demonstration\n")
+    named = ("golden set/card.yaml", "golden set/cases.jsonl", "golden set")
+    said = project.run("golden", "check", *named, check=2).out
+    assert said.count("1 error") == 1 and "golden lock 'golden set'" in said
 
 
 def pre_commit(project: Project, offered: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -105,6 +105,7 @@ def check(
     from evalharness import api
 
     use = settings(allow=allow, quiet=not train)
+    folders = _each_once(folders)
     _refuse_what_does_not_go_together(context, folders, train, report)
     rows: list[dict[str, object]] = []
     failed = False
@@ -122,6 +123,16 @@ def check(
             emit(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
         return code
     return _contamination(folders, train, report, as_json, rows, code, use, how)
+
+
+def _each_once(named: Sequence[str]) -> tuple[str, ...]:
+    """The golden sets that were named, each once: pre-commit names the card.yaml and the cases.jsonl of one set."""
+    return tuple(
+        dict.fromkeys(
+            str(path.parent) if path.name in ("card.yaml", "cases.jsonl") else str(path)
+            for path in map(Path, named)
+        )
+    )
 
 
 def _contamination(
