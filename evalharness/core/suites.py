@@ -144,11 +144,21 @@ class Budget:
 class Redaction:
     """What is taken out of everything that is shown or sent, beside keys, which always are.
 
-    `kinds` of personal data ("email", "phone", "card", "iban", "ssn"); `patterns`: RE2 expressions.
+    `kinds` of personal data ("email", "phone", "card", "iban", "ssn"); `patterns`: RE2 expressions. `stored`: answers
+    are redacted as they arrive, so that what is stored and scored holds nothing of it either.
     """
 
     kinds: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
+    stored: bool = False
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What makes stored answers others than those as they came; empty where they are stored as they came.
+
+        Values of the environment are no part of it: they differ between machines, and a digest would tell them.
+        """
+        return (("redacted", sorted(self.kinds), sorted(self.patterns)),) if self.stored else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from typing import ClassVar, Final
 from evalharness.core.attempts import Failure, Response
 from evalharness.core.cases import Case
 from evalharness.core.scores import Metric, Score, Scored, Unscored
+from evalharness.redaction.personal import KINDS, personal_data
 from evalharness.scorers._patterns import Pattern
-from evalharness.scorers._personal import KINDS, personal_data
 from evalharness.scorers._phrases import Phrase, clauses, negation
 from evalharness.scorers.exact import BINARY, WRONG
 from evalharness.scorers.normalise import flag, one_of, shown, texts

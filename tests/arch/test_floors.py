@@ -15,10 +15,10 @@ FLOORS = {
     "errors": -1,  # the ground: errors imports nothing, everything may raise
     "_lazy": 0, "_canon": 0,
     "core": 1, "content": 1,  # content knows files and errors only; embedding and what is above read it
-    "stats": 2, "store": 2, "plugins": 2, "templates": 2, "sandbox": 2, "embedding": 2,
+    "stats": 2, "redaction": 2, "store": 2, "plugins": 2, "templates": 2, "sandbox": 2, "embedding": 2,
     "spec": 3, "scorers": 3, "judging": 3, "providers": 3, "benchmarks": 3, "readers": 3, "stages": 3, "sampling": 3,
     "contamination": 3, "baselines": 3,
-    "engine": 4, "analysis": 4, "redaction": 4,
+    "engine": 4, "analysis": 4,
     "gate": 5, "report": 5, "github": 5, "exports": 5, "history": 5,
     "api": 6, "testing": 6,
     "inspect_side": 7, "pytest_plugin": 7,  # entry points, as the command line is one

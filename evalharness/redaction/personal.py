@@ -7,7 +7,7 @@ invented number with right check digits is found, a name or a street is not.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 # Every pattern begins at the edge of a run, is bounded and reads a text in one way only: the time is linear.
@@ -57,15 +57,6 @@ def personal_data(text: str, kinds: Sequence[str], allow: Sequence[str] = ()) ->
     return dict(sorted(found.items()))
 
 
-def without_personal_data(text: str, kinds: Sequence[str], put: str = "[{kind}]") -> str:
-    """The text with what is found replaced by `put`."""
-    for kind, (pattern, fits) in _FINDERS.items():
-        if kind in kinds:
-            mark = put.format(kind=kind)
-            text = pattern.sub(lambda m, fits=fits, mark=mark: mark if fits(_bare(m[0])) else m[0], text)  # type: ignore[misc]
-    return text
-
-
 def _bare(value: str) -> str:
     """A value without what only groups it."""
     value = value.strip().upper()
@@ -104,3 +95,31 @@ _FINDERS: Final[Mapping[str, tuple[re.Pattern[str], Callable[[str], bool]]]] = {
     "email": (_EMAIL, lambda bare: True),
 }
 KINDS: Final = ("email", "phone", "card", "iban", "ssn")
+
+
+_HINTS: Final[Mapping[str, str]] = {
+    "iban": "[A-Z]{2}[0-9]{2}",
+    "card": r"(?:\pN[ -]?){13}",
+    "ssn": r"\pN{3}-\pN{2}-\pN{4}",
+    "phone": r"\+\pN|\pN{3}[). -]{1,2}\pN{3}[. -]\pN",
+    "email": "@",
+}
+"""What stands wherever the kind does. RE2 finds that there is nothing in a tenth of the time."""
+
+
+class PersonalData:
+    """Finds some kinds of personal data in texts."""
+
+    def __init__(self, kinds: Sequence[str]) -> None:
+        import re2  # type: ignore[import-untyped]
+
+        chosen = [kind for kind in _FINDERS if kind in kinds]
+        self._finders = [(kind, re2.compile(_HINTS[kind]), *_FINDERS[kind]) for kind in chosen]
+
+    def spans(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """(start, end, kind) of each find. What fits several kinds is given for each of them."""
+        for kind, hint, pattern, fits in self._finders:
+            if hint.search(text) is not None:
+                for match in pattern.finditer(text):
+                    if fits(_bare(match[0])):
+                        yield *match.span(), kind
