@@ -20,6 +20,8 @@ _INI: Final = "evalharness_on_inconclusive"
 _STORE: Final = "evalharness_store"
 _PARAMETERS: Final = ("base", "candidate", "suite", "anchor", "out", "store")
 _SHOWN: Final = 10
+_PROPERTY: Final = "evalharness_verdict"
+_WARNING: Final = "evalharness_warning"
 
 _found: pytest.StashKey[Verdict] = pytest.StashKey()
 _asked: pytest.StashKey[dict[tuple[str | None, ...], Verdict | str]] = pytest.StashKey()
@@ -35,8 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the mark known, and refuse a setting that means nothing."""
     config.addinivalue_line(
         "markers",
-        f"{MARK}(base, candidate, suite=None, anchor=None, out=None): compare two candidates and report the verdict as "
-        "this test; paths are relative to rootdir.",
+        f"{MARK}(base, candidate, suite=None, anchor=None, out=None, store=None): compare two candidates and report "
+        "the verdict as this test; paths are relative to rootdir.",
     )
     policy = config.getini(_INI)
     if policy not in _POLICIES:
@@ -56,7 +58,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if isinstance(verdict, str):
         pytest.fail(verdict, pytrace=False)
     item.stash[_found] = verdict
-    item.user_properties.append(("evalharness_verdict", verdict.outcome))
+    item.user_properties.append((_PROPERTY, verdict.outcome))
+    item.user_properties += [(_WARNING, text) for text in _warnings(verdict)]
     if verdict.outcome == "invalid":
         pytest.fail(_message(verdict), pytrace=False)
 
@@ -71,6 +74,20 @@ def pytest_runtest_call(item: pytest.Item) -> None:
     if verdict.outcome == "inconclusive" and item.config.getini(_INI) == "skip":
         pytest.skip(text)
     pytest.fail(text, pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What verdicts that pass warn of: of a test that passed pytest itself shows nothing."""
+    told: dict[tuple[str, ...], list[str]] = {}
+    for report in terminalreporter.getreports("passed"):
+        texts = tuple(str(text) for name, text in report.user_properties if name == _WARNING)
+        told.setdefault(texts, []).append(report.nodeid)
+    told.pop((), None)
+    if told:
+        terminalreporter.section("evalharness warnings", sep="=", yellow=True)
+    for texts, tests in told.items():
+        for line in (", ".join(sorted(tests)), *(f"  {text}" for text in texts)):
+            terminalreporter.line(line)
 
 
 @pytest.fixture
@@ -122,6 +139,13 @@ def _compare(config: pytest.Config, asked: Mapping[str, str | None]) -> Verdict 
         return api.compare_to(root / asked["out"], base, candidate, **how)[0]
     except EvalHarnessError as error:
         return api.plain(f"evalharness, exit {error.exit_code}: {error}")
+
+
+def _warnings(verdict: Verdict) -> list[str]:
+    from evalharness import api
+
+    about = f"{verdict.comparison.candidate.name} against {verdict.comparison.baseline.name}"
+    return [api.plain(f"{about}: {text}") for text in verdict.warnings]
 
 
 def _message(verdict: Verdict) -> str:

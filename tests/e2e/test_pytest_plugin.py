@@ -34,6 +34,9 @@ def test_same_again_with_a_body_that_fails(evalharness_verdict):
 @gate("unsure.yaml")
 def test_inconclusive(): pass
 
+@gate("unsure.yaml", suite="lenient.yaml")
+def test_inconclusive_let_through(): pass
+
 @gate("missing.yaml")
 def test_no_candidate(): pass
 
@@ -110,6 +113,8 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Project:
             for i, row in enumerate(base)
         ],
     )
+    lenient = (project.root / "suite.yaml").read_text() + "gate: {on_inconclusive: warn}\n"
+    project.write("lenient.yaml", lenient)
     project.candidate("broken", [{"id": "q0", "output": "t0"}])
     project.write(
         "down.yaml",
@@ -168,6 +173,18 @@ def test_what_cannot_be_compared_is_an_error_and_not_a_failure(ran: tuple[dict[s
     assert "evalharness_verdict needs @pytest.mark.evalharness" in said
 
 
+def test_what_a_verdict_that_passes_warns_of_is_shown(user: Project, ran: tuple[dict[str, str], str]) -> None:
+    assert ran[0]["test_inconclusive_let_through"] == "pass"
+    shown = ran[1].split("= evalharness warnings =")[1]
+    assert (
+        "::test_inconclusive_let_through\n  unsure against base: NOT BLOCKED, because on_inconclusive is warn"
+        in shown
+    )
+    assert "::test_same\n  same against base: qa/exact_match is underpowered" in shown
+    quiet = pytest_of(user.root, "-k", "test_skipped")
+    assert "evalharness warnings" not in quiet.stdout
+
+
 def test_paths_start_at_rootdir_wherever_pytest_runs(user: Project, ran: tuple[dict[str, str], str]) -> None:
     assert (user.root / ".evalharness/runs").is_dir()
     assert [path.name for path in (user.root / "below").iterdir() if path.suffix] == ["test_models.py"]
@@ -178,7 +195,13 @@ def test_an_inconclusive_comparison_does_what_the_setting_says(
 ) -> None:
     assert ran[0]["test_inconclusive"] == "failure" and "inconclusive: unsure against base" in ran[1]
     report = user.root / "skipped.xml"
-    asked = ("-k", "inconclusive", "-o", "evalharness_on_inconclusive=skip", f"--junitxml={report}")
+    asked = (
+        "-k",
+        "inconclusive and not let",
+        "-o",
+        "evalharness_on_inconclusive=skip",
+        f"--junitxml={report}",
+    )
     done = pytest_of(user.root, "-rs", *asked)
     assert done.returncode == 0 and outcomes(report) == {"test_inconclusive": "skipped"}
     assert "inconclusive: unsure against base" in done.stdout
