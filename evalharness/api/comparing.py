@@ -24,6 +24,7 @@ from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
 from evalharness.core.suites import Sampling, Suite
 from evalharness.core.verdicts import Verdict
+from evalharness.engine.beforehand import refuse_unready_sides
 from evalharness.engine.collect import collect
 from evalharness.engine.plan import Asked
 from evalharness.engine.scoring import build_scorers
@@ -191,6 +192,7 @@ class _Sides:
         self._critical = critical_cases(question.suite)
         self._found: list[Run | None] = [None] * len(self._sources)
         self._about: list[Mapping[str, Any]] = [{}] * len(self._sources)
+        self._looked_at = False
 
     def repeats(self) -> tuple[int | None, int | None]:
         """Answers to a case that each side gives by itself, None where they are there already."""
@@ -211,6 +213,10 @@ class _Sides:
         if look is not None:
             asked = {name: cases | self._critical[name] for name, cases in look.cases.items()}
         repeats = look.repeats if look is not None else None
+        if not self._looked_at:  # before the first call of any side
+            suite, sources = self._question.suite, self._sources
+            refuse_unready_sides(sources, suite, self._around, asked=asked, repeats=repeats)
+            self._looked_at = True
         for place in sorted((0, 1), key=lambda place: not self._fixed[place]):
             run = self._one(place, asked, repeats)
             if self._fixed[place] and not self._fixed[1 - place]:

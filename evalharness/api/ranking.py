@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from evalharness.api.settings import Settings
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
+from evalharness.engine.beforehand import refuse_unready_sides
 from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sides import (
     SideSource,
@@ -80,6 +81,7 @@ def rank(
     if truncate and not retrievers:
         raise UsageError(f"--truncate cuts vectors, and no candidate has `provider: {RETRIEVER}`")
     around = spending(around, chosen)
+    refuse_unready_sides(sides, chosen, around)
     runs = [side.obtain(chosen, around)[0] for side in sides]
     names = [side.name for side in sides]
     ranking = rank_runs(

@@ -165,6 +165,8 @@ class Provider(Protocol):
     `cacheable` is False where the request does not pin what answers it (the user's own function may change under the
     same name): its finished runs are made anew each time, so that a changed candidate is never read from a cache.
 
+    One may have `ready()`: raises what `open` would, as far as that can be told without loading, connecting or
+    importing the user's code. It is asked of both sides before either is called.
     One may have `prepare(cases, folder, *, fresh)`: told before `open` what it will be asked, so that it can refuse
     (SpecError, UsageError) before anything is paid, and of a folder of the store where it may keep files; under `fresh`
     none that it kept counts. One may have `facts()`: plain data about itself for the manifest, asked after the run.

@@ -11,18 +11,16 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.plans import SetCost, SideCost, StageCost, TokenBasis
 from evalharness.core.protocols import Provider, Request
 from evalharness.core.suites import Suite
+from evalharness.engine.beforehand import still_open
 from evalharness.engine.build import refuse_other_sets
 from evalharness.engine.collect import make_provider
 from evalharness.engine.history import EarlierRun, EarlierTokens, earlier_tokens
 from evalharness.engine.loop import run_sync
-from evalharness.engine.plan import Asked, cache_key, make_plan
+from evalharness.engine.plan import Asked, make_plan
 from evalharness.engine.ready import refuse_few_repeats, refuse_shallow
-from evalharness.engine.resume import Leftover
 from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sides import SideSource, Surroundings
-from evalharness.engine.sink import key_of
 from evalharness.engine.spending import cost_usd
-from evalharness.store.cache import known_keys
 from evalharness.store.folder import read_manifest
 
 CHARACTERS_PER_TOKEN: Final = 4
@@ -235,7 +233,7 @@ class _Asking:
         return self._open[repeats]
 
     def _find_open(self, repeats: int) -> list[Request]:
-        how, provider = self._around.how, self._provider
+        provider = self._provider
         plan = make_plan(
             self._suite,
             self._model,
@@ -244,14 +242,4 @@ class _Asking:
             likelihoods=getattr(provider, "log_likelihoods", False),
             provider_version=provider.version,
         )
-        if how.fresh:
-            return list(plan.requests)
-        folder = how.store.run_folder(self._model.name, plan.digest)
-        left = Leftover.read(folder, plan, provider, fresh=False)
-        there = left.attempts()
-        missing = [request for request in plan.requests if key_of(request) not in there]
-        if not left.usable or not missing:
-            return missing
-        keys = {key_of(r): cache_key(self._model, r, provider.version) for r in missing}
-        known = known_keys(how.store.cache_path, keys.values())
-        return [request for request in missing if keys[key_of(request)] not in known]
+        return still_open(plan, self._model, provider, self._around)

@@ -278,9 +278,7 @@ def load(name: str, options: Mapping[str, Any]) -> LocalModel:
     """
     transformers = require("transformers", extra="local", why=_WHY)
     torch = require("torch", extra="local", why=_WHY)
-    place = str(options.get("model_path") or name)
-    if not os.path.isdir(place) and _looks_local(place):
-        raise UsageError(f"there is no model folder {place}; name a folder with config.json, or a hub id")
+    place = refuse_absent(name, options)
     adapter = _adapter_folder(str(options["adapter"])) if options.get("adapter") else None
     own = adapter is not None and (adapter / "tokenizer_config.json").is_file()
     safe = {"trust_remote_code": False, "revision": options.get("revision") or "main"}
@@ -307,6 +305,20 @@ def load(name: str, options: Mapping[str, Any]) -> LocalModel:
     return LocalModel(tokenizer, model, name=f"{name}@{commit}" if commit else name)
 
 
+def refuse_absent(name: str, options: Mapping[str, Any]) -> str:
+    """The place of a model, given as `load` takes it. A hub id is not looked for.
+
+    Raises:
+        UsageError: it, or the adapter, is a folder that is not there.
+    """
+    place, adapter = str(options.get("model_path") or name), options.get("adapter")
+    if not os.path.isdir(place) and _looks_local(place):
+        raise UsageError(f"there is no model folder {place}; name a folder with config.json, or a hub id")
+    if adapter and not os.path.isdir(adapter) and _looks_local(adapter):
+        raise UsageError(f"there is no adapter folder {adapter}")
+    return place
+
+
 def _looks_local(place: str) -> bool:
     return place.startswith((".", "~", "/")) or os.sep != "/" or place.count("/") > 1
 
@@ -315,8 +327,6 @@ def _adapter_folder(adapter: str) -> Path:
     """The folder of an adapter, fetched where it is a hub id. Pickled weights are neither fetched nor accepted."""
     folder = Path(adapter)
     if not folder.is_dir():
-        if _looks_local(adapter):
-            raise UsageError(f"there is no adapter folder {adapter}")
         hub = require("huggingface_hub", extra="local", why="fetch an adapter")
         try:
             wanted = [*_ADAPTER_FILES, "tokenizer*", "special_tokens_map.json", "chat_template.jinja"]

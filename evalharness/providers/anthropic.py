@@ -67,26 +67,21 @@ class Anthropic:
         self._extra: dict[str, Any] = dict(options.get("extra_body") or {})
         self._endpoint: Endpoint | None = None
 
+    def ready(self) -> None:
+        """Refuse what cannot be asked, before anything is.
+
+        Raises:
+            UsageError: as `open` does.
+        """
+        self._checked_key()
+
     async def open(self) -> None:
         """Find the key and build the client. Connects to nothing.
 
         Raises:
             UsageError: no key, no model, a bad URL, or settings that this API does not take.
         """
-        candidate = self._candidate
-        check_url(self._url)
-        check_fields(self._extra, _OWNED, "extra_body")
-        check_fields(candidate.decoding, _OWNED, "decoding")
-        if candidate.schema is not None:
-            check_fields(self._extra, _TOOLS, "extra_body", NO_TOOLS)
-            if self._extra.get("tool_choice", _FREE_CHOICE) != _FREE_CHOICE:
-                raise UsageError("extra_body may set tool_choice only to {type: auto}: " + NO_TOOLS)
-        refused = [name for name in _NOT_TAKEN if candidate.decoding.get(name) is not None]
-        if refused:
-            raise UsageError(f"the messages API takes no {', '.join(refused)}: remove it from `decoding`")
-        if not candidate.model:
-            raise UsageError("provider 'anthropic' needs a model")
-        key = find_key(candidate, default_env="ANTHROPIC_API_KEY", endpoint="provider 'anthropic'")
+        candidate, key = self._candidate, self._checked_key()
         # Imported here: it costs more than a second, and only a run that calls this API needs it.
         import anthropic
 
@@ -103,6 +98,23 @@ class Anthropic:
         else:
             hint = "no key was sent: name its environment variable in `api_key_env`"
         self._endpoint = Endpoint(anthropic, client, secret=key, key_hint=hint, url=self._url)
+
+    def _checked_key(self) -> str | None:
+        """The key to send, once everything else about the candidate can be sent."""
+        candidate = self._candidate
+        check_url(self._url)
+        check_fields(self._extra, _OWNED, "extra_body")
+        check_fields(candidate.decoding, _OWNED, "decoding")
+        if candidate.schema is not None:
+            check_fields(self._extra, _TOOLS, "extra_body", NO_TOOLS)
+            if self._extra.get("tool_choice", _FREE_CHOICE) != _FREE_CHOICE:
+                raise UsageError("extra_body may set tool_choice only to {type: auto}: " + NO_TOOLS)
+        refused = [name for name in _NOT_TAKEN if candidate.decoding.get(name) is not None]
+        if refused:
+            raise UsageError(f"the messages API takes no {', '.join(refused)}: remove it from `decoding`")
+        if not candidate.model:
+            raise UsageError("provider 'anthropic' needs a model")
+        return find_key(candidate, default_env="ANTHROPIC_API_KEY", endpoint="provider 'anthropic'")
 
     async def complete(self, request: Request, *, timeout_s: float) -> Response:
         """One call.

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from evalharness._lazy import refuse_missing
 from evalharness.core.attempts import Response, Usage
 from evalharness.core.candidates import Candidate
 from evalharness.core.cases import Case
 from evalharness.core.protocols import Request
 from evalharness.embedding import Embedder, RefusedTextError, ServerEmbedder, build_source
 from evalharness.errors import CallError, ProviderError, UsageError
+from evalharness.providers._endpoint import find_key
 from evalharness.providers._retrieval_corpus import Corpus
 from evalharness.providers._retrieval_index import Retrieval, Retriever
 from evalharness.providers._retrieval_rerank import Reranker
@@ -73,6 +75,20 @@ class Embeddings:
     def depth(self) -> int:
         """Documents that are given for a query."""
         return self._settings.top_k
+
+    def ready(self) -> None:
+        """Refuse what cannot be embedded, before anything is.
+
+        Raises:
+            UsageError: the server needs a key. MissingExtraError: a library for a local model is not installed.
+        """
+        embedder = self._settings.embedder
+        if embedder.base_url is not None:
+            find_key(self._candidate, default_env="", endpoint="the embedding server")
+        if self._settings.reranker is not None or (embedder.base_url is None and embedder.vectors is None):
+            refuse_missing(
+                "sentence_transformers", "transformers", extra="text", why="embed texts with a local model"
+            )
 
     def prepare(self, cases: Sequence[Case], folder: Path, *, fresh: bool) -> None:
         """Read the documents, and refuse cases that they cannot answer. Vectors are kept in `folder`.

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any, ClassVar
 
-from evalharness._lazy import require
+from evalharness._lazy import refuse_missing, require
 from evalharness.core.attempts import Response, Usage
 from evalharness.core.candidates import Candidate
 from evalharness.core.protocols import Request
@@ -38,6 +38,10 @@ class InspectModel:
     def __init__(self, candidate: Candidate) -> None:
         self._candidate = candidate
         self._model: Any = None
+
+    def ready(self) -> None:
+        """Raises MissingExtraError where Inspect is not installed."""
+        refuse_missing("inspect_ai", extra="benchmarks", why="run provider: inspect")
 
     async def open(self) -> None:
         """Make the model. Connects to nothing.

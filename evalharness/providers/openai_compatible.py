@@ -76,21 +76,21 @@ class OpenAICompatible:
         self._checking = asyncio.Lock()
         self._checked = False
 
+    def ready(self) -> None:
+        """Refuse what cannot be asked, before anything is.
+
+        Raises:
+            UsageError: as `open` does.
+        """
+        self._checked_key()
+
     async def open(self) -> None:
         """Find the key and build the client. Connects to nothing.
 
         Raises:
             UsageError: no key, no model, a bad URL, or settings that clash with what is sent anyway.
         """
-        candidate = self._candidate
-        check_url(self._url)
-        check_fields(self._extra, _OWNED, "extra_body")
-        check_fields(candidate.decoding, _OWNED - {"seed"}, "decoding")
-        if candidate.schema is not None:
-            check_fields(self._extra, _TOOLS, "extra_body", NO_TOOLS)
-        if not self._model:
-            raise UsageError(f"provider {self.name!r} needs a model")
-        key = self._key()
+        candidate, key = self._candidate, self._checked_key()
         # Imported here: it costs half a second, and only a run that calls a server needs it.
         import openai
 
@@ -108,9 +108,18 @@ class OpenAICompatible:
             hint = "no key was sent: name its environment variable in `api_key_env`"
         self._endpoint = Endpoint(openai, client, secret=key, key_hint=hint, url=self._url)
 
-    def _key(self) -> str | None:
-        if self.needs_key or self._candidate.api_key_env is not None:
-            return find_key(self._candidate, default_env="OPENAI_API_KEY", endpoint=f"provider {self.name!r}")
+    def _checked_key(self) -> str | None:
+        """The key to send, once everything else about the candidate can be sent."""
+        candidate = self._candidate
+        check_url(self._url)
+        check_fields(self._extra, _OWNED, "extra_body")
+        check_fields(candidate.decoding, _OWNED - {"seed"}, "decoding")
+        if candidate.schema is not None:
+            check_fields(self._extra, _TOOLS, "extra_body", NO_TOOLS)
+        if not self._model:
+            raise UsageError(f"provider {self.name!r} needs a model")
+        if self.needs_key or candidate.api_key_env is not None:
+            return find_key(candidate, default_env="OPENAI_API_KEY", endpoint=f"provider {self.name!r}")
         return None
 
     async def complete(self, request: Request, *, timeout_s: float) -> Response:

@@ -6,15 +6,17 @@ This is the only place that imports code of the user's, and only the module that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import importlib
+import importlib.util
 import inspect
 import os
 import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Final
@@ -60,17 +62,34 @@ class PythonCallable:
         self._threads = DaemonThreads("evalharness-python")
         self._imports = _Imports(self._folders)
 
+    def ready(self) -> None:
+        """Refuse a target that is not there. Nothing is imported.
+
+        Raises:
+            UsageError: the target is no dotted path, or there is no such module.
+        """
+        top = self._named()["module"].partition(".")[0]
+        files = [os.path.join(folder, top) for folder in self._folders]
+        if not any(os.path.isdir(file) or os.path.exists(file + ".py") for file in files):
+            with contextlib.suppress(ValueError):  # a module without a spec, such as __main__, is there
+                if importlib.util.find_spec(top) is None:
+                    raise UsageError(_absent(top, self._folders))
+
+    def _named(self) -> re.Match[str]:
+        match = _TARGET.fullmatch(self._target)
+        if match is None or match["module"].endswith(".py"):
+            raise UsageError(
+                f"target {self._target!r} does not name a callable; write package.module:function"
+            )
+        return match
+
     async def open(self) -> None:
         """Import the module and find the callable.
 
         Raises:
             UsageError: the target is no dotted path, cannot be imported, or cannot be called.
         """
-        match = _TARGET.fullmatch(self._target)
-        if match is None or match["module"].endswith(".py"):
-            raise UsageError(
-                f"target {self._target!r} does not name a callable; write package.module:function"
-            )
+        match = self._named()
         self._threads = DaemonThreads("evalharness-python")
         self._imports.begin()
         try:
@@ -153,10 +172,7 @@ class _Imports:
         except ModuleNotFoundError as error:
             missing = error.name or name
             if name == missing or name.startswith(missing + "."):
-                places = " and ".join(self._folders)
-                raise UsageError(
-                    f"there is no module {missing!r} in {places}, nor among what is installed"
-                ) from error
+                raise UsageError(_absent(missing, self._folders)) from error
             raise UsageError(f"cannot import {name!r}: {_described(error)}") from error
         except (Exception, SystemExit) as error:
             raise UsageError(f"cannot import {name!r}: {_described(error)}") from error
@@ -186,6 +202,10 @@ class _Imports:
         path = Path(os.path.realpath(place))
         # A virtual environment may well lie inside the working directory.
         return "site-packages" not in path.parts and any(path.is_relative_to(f) for f in self._folders)
+
+
+def _absent(module: str, folders: Sequence[str]) -> str:
+    return f"there is no module {module!r} in {' and '.join(folders)}, nor among what is installed"
 
 
 def _callable(module: ModuleType, attribute: str, target: str) -> Callable[[dict[str, Any]], Any]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
+from evalharness._lazy import refuse_missing
 from evalharness.core.attempts import Response, Usage
 from evalharness.core.candidates import Candidate
 from evalharness.core.cases import Message
@@ -86,6 +87,19 @@ class Transformers:
         loaded = load(str(candidate.model), candidate.options)
         return loaded.tokenizer, loaded.model
 
+    def ready(self) -> None:
+        """Refuse what cannot be loaded, before anything is.
+
+        Raises:
+            UsageError, MissingExtraError: as `open` does.
+        """
+        options = self._candidate.options
+        libraries = ("transformers", "torch", *(("peft",) if options.get("adapter") else ()))
+        refuse_missing(*libraries, extra="local", why="run provider: transformers")
+        from evalharness.providers._local_model import refuse_absent
+
+        refuse_absent(self._checked_model(), options)
+
     async def open(self) -> None:
         """Load the model and start the thread that generates.
 
@@ -93,18 +107,23 @@ class Transformers:
             UsageError: no such model, or decoding settings that are not supported here.
             MissingExtraError: transformers, torch or peft is not installed.
         """
+        name = self._checked_model()
+        from evalharness.providers._local_model import load
+
+        self._model = load(name, self._candidate.options)
+        self._closing.clear()
+        # A daemon: a generation that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._work, name="evalharness-generate", daemon=True)
+        self._thread.start()
+
+    def _checked_model(self) -> str:
+        """The model's name, of a candidate whose settings are supported here."""
         if not self._candidate.model:
             raise UsageError("provider 'transformers' needs a model")
         unknown = sorted(k for k, v in self._candidate.decoding.items() if k not in _TAKEN and v is not None)
         if unknown:
             raise UsageError(f"provider 'transformers' does not support {', '.join(unknown)} in `decoding`")
-        from evalharness.providers._local_model import load
-
-        self._model = load(self._candidate.model, self._candidate.options)
-        self._closing.clear()
-        # A daemon: a generation that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._work, name="evalharness-generate", daemon=True)
-        self._thread.start()
+        return self._candidate.model
 
     async def complete(self, request: Request, *, timeout_s: float) -> Response:
         """Generate one answer.
