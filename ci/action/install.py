@@ -30,7 +30,7 @@ ROOT = ACTION.parents[1]
 sys.path.insert(0, str(ROOT))
 
 from evalharness.errors import EvalHarnessError, UsageError  # noqa: E402
-from evalharness.github.guard import refuse_stranger  # noqa: E402
+from evalharness.github.guard import SECRET_EVENTS, refuse_stranger  # noqa: E402
 from evalharness.github.job import NAME  # noqa: E402
 
 YES_OR_NO = ("artifact", "cache", "comment", "install")
@@ -131,12 +131,11 @@ def check_version(command: str) -> None:
 def cache_key() -> dict[str, str]:
     """How stored runs and answers are found again, and whether this job may store them.
 
-    A job that scores a stranger's outputs runs for the default branch, whose cache every branch reads: it stores
-    nothing.
+    A job that a stranger causes may run for the default branch, whose cache every branch reads: it stores nothing.
     """
     event = os.environ.get("GITHUB_EVENT_NAME", "")
     key = f"evalharness-1-{os.environ.get('RUNNER_OS', 'any')}-{given('name')}-"
-    wanted = given("cache") == "true" and event not in ("workflow_run", "pull_request_target")
+    wanted = given("cache") == "true" and event not in SECRET_EVENTS
     return {"cache-key": key, "cache-save": json.dumps(wanted)}
 
 

@@ -6,14 +6,16 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from evalharness.errors import InvalidComparisonError, UsageError
 
 _TIMEOUT_S: Final = 300
+_REPOSITORY: Final = re.compile(r"[/:]([^/:\s]+/[^/\s]+?)(?:\.git)?/?$")
 _SHA: Final = re.compile(r"[0-9a-f]{40,64}")
 # Nothing of a repository's own configuration is to start a program here.
 _CALM: Final = (
@@ -49,6 +51,16 @@ def parents(folder: Path, commit: str) -> tuple[str, ...]:
     return tuple(line.removeprefix("parent ") for line in lines if line.startswith("parent "))
 
 
+def remote(folder: Path) -> str | None:
+    """The "owner/name" that a checkout was cloned from, None where it names no such remote."""
+    try:
+        url = _git(folder, "config", "--get", "remote.origin.url")
+    except _Failed:
+        return None
+    found = _REPOSITORY.search(url)
+    return found[1] if found else None
+
+
 def contains(folder: Path, commit: str, older: str) -> bool:
     """Whether `older` is `commit`, one of its parents, or, as far as this clone reaches, an ancestor."""
     if older == commit or older in parents(folder, commit):
@@ -60,19 +72,22 @@ def contains(folder: Path, commit: str, older: str) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The files of a commit, laid out. `folder` is the place in them that corresponds to where they were asked for."""
+
+    folder: Path
+    commit: str
+
+
 @contextmanager
-def base_tree(folder: Path, ref: str, shared: Sequence[str], parent: Path) -> Iterator[Path]:
+def base_tree(folder: Path, ref: str, parent: Path) -> Iterator[Tree]:
     """The files of another commit in a folder of their own below `parent`, removed again at the end.
 
     Args:
         folder: inside of the checkout.
         ref: the commit: a branch, a tag, a digest, `HEAD^1`.
-        shared: paths, relative to the top of the checkout, that are taken from the checkout as it is committed: what
-            both sides are judged by. One that the checkout does not have is left out.
         parent: an existing folder.
-
-    Yields:
-        The folder in that tree that corresponds to `folder`.
 
     Raises:
         UsageError: there is no git repository, or this clone does not hold `ref`.
@@ -86,12 +101,11 @@ def base_tree(folder: Path, ref: str, shared: Sequence[str], parent: Path) -> It
     below = folder.resolve().relative_to(top.resolve())
     place = parent / f"base-{commit[:12]}-{os.getpid()}"
     try:
-        _git(top, "worktree", "add", "--detach", "--force", str(place), commit)
-        for path in shared:
-            _share(top, place, path)
-        yield place / below
-    except _Failed as error:
-        raise InvalidComparisonError(f"the files of {ref} cannot be laid out: {error}") from error
+        try:
+            _git(top, "worktree", "add", "--detach", "--force", str(place), commit)
+        except _Failed as error:
+            raise InvalidComparisonError(f"the files of {ref} cannot be laid out: {error}") from error
+        yield Tree(place / below, commit)
     finally:
         shutil.rmtree(place, ignore_errors=True)
         with suppress(_Failed):
@@ -111,18 +125,6 @@ def _commit(top: Path, ref: str) -> str:
             "base of a pull request is HEAD^1 then), or `fetch-depth: 0`"
         )
     raise UsageError(f"base-ref {ref!r} is not in this clone; fetch it, or name a commit that is")
-
-
-def _share(top: Path, place: Path, path: str) -> None:
-    """Put what the checkout's commit holds at `path` in place of what the tree holds there."""
-    try:
-        _git(top, "cat-file", "-e", f"HEAD:{path}")
-    except _Failed:
-        return
-    with suppress(_Failed):  # a path of the tree that git cannot remove is overwritten below
-        _git(place, "rm", "-r", "-q", "--ignore-unmatch", "--", path)
-    commit = _git(top, "rev-parse", "HEAD")
-    _git(place, "checkout", commit, "--", path)
 
 
 def _git(folder: Path, *arguments: str) -> str:

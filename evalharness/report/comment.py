@@ -44,8 +44,10 @@ def failure_text(exit_code: int, problems: Sequence[str]) -> str:
     return "\n".join([*lines, ""])
 
 
-def comment_text(summary: str, links: Sequence[Link], sha: str, limit: int) -> str:
-    """The summary with a last line of links and the commit it is about, in at most `limit` characters.
+def comment_text(
+    summary: str, links: Sequence[Link], limit: int, *, sha: str = "", base_sha: str = ""
+) -> str:
+    """The summary with a last line of links and the commits it is about, in at most `limit` characters.
 
     Whole rows are left out where it is longer, those of the longest lists and tables first, and each place says how
     many.
@@ -53,6 +55,8 @@ def comment_text(summary: str, links: Sequence[Link], sha: str, limit: int) -> s
     parts = [f"[{prose(link.label)}]({link.url})" for link in links if _is_address(link.url)]
     if sha:
         parts.append(f"commit {code(sha[:12])}")
+    if base_sha:
+        parts.append(f"base commit {code(base_sha[:12])}")
     foot = f"\n<sub>{' · '.join(parts)}</sub>\n" if parts else ""
     return fitted(summary.rstrip("\n") + "\n", limit - len(foot)) + foot
 

@@ -163,12 +163,12 @@ class Runner:
 
 
 def filled(text: str, values: Mapping[str, Any]) -> str:
-    """The text with its expressions replaced, all of which name an input or an output of a step."""
+    """The text with its expressions replaced: each names an input or an output of a step, and what stands for none."""
 
     def one(match: re.Match[str]) -> str:
-        return str(looked_up(match[1], values))
+        return str(looked_up(match[1], values)) or (match[2] or "")
 
-    return re.sub(r"\$\{\{ ([\w.-]+) \}\}", one, text)
+    return re.sub(r"\$\{\{ ([\w.-]+)(?: \|\| '(\w+)')? \}\}", one, text)
 
 
 def looked_up(name: str, values: Mapping[str, Any]) -> str:

@@ -15,7 +15,6 @@ pytestmark = pytest.mark.slow
 Made = Callable[..., Runner]
 GATE = {"base": "bot.yaml", "candidate": "bot.yaml", "base_ref": "HEAD^1"}
 DESK = GATE | {"name": "support-desk"}
-SHARED = {"shared": "suite.yaml questions"}
 
 
 @pytest.fixture
@@ -59,6 +58,7 @@ def test_the_embedded_example_is_caught_and_told(made: Made, github: GitHub) -> 
         "report-path": "evalharness-report",
         "artifact-url": "https://github.example/artifact/1",
     }
+    base = git(job.folder, "rev-parse", "HEAD^1")
     (comment,) = github.comments
     lines = comment["body"].splitlines()
     assert lines[:3] == [
@@ -79,7 +79,8 @@ def test_the_embedded_example_is_caught_and_told(made: Made, github: GitHub) -> 
     assert any("`{metric: routing/exact_match, max_drop: …, reason: …" in line for line in lines)
     assert lines[-1] == (
         "<sub>[report](https://github.example/artifact/1) · "
-        f"[run](https://github.example/acme/shop/actions/runs/50) · commit `{SHA[:12]}`</sub>"
+        "[run](https://github.example/acme/shop/actions/runs/50) · "
+        f"commit `{SHA[:12]}` · base commit `{base[:12]}`</sub>"
     )
     assert ran.summary.startswith("### ❌ Regression") and "What broke" in ran.summary
     cases = "golden_sets/support-routing/cases.jsonl"
@@ -101,7 +102,7 @@ def test_the_embedded_example_is_caught_and_told(made: Made, github: GitHub) -> 
 
 
 def test_a_mended_change_edits_the_comment_in_which_nothing_acts(made: Made, github: GitHub) -> None:
-    first = made(fewer(0), fewer(20)).run(**GATE, **SHARED)
+    first = made(fewer(0), fewer(20)).run(**GATE)
     (before,) = github.comments
     assert first.conclusion == "failure"
     # What the model wrote, a mention, a marker and a workflow command among it, stands in code spans alone ...
@@ -115,7 +116,7 @@ def test_a_mended_change_edits_the_comment_in_which_nothing_acts(made: Made, git
 
     job = made(fewer(0), fewer(0), name="b")
     job.env = {"GITHUB_RUN_ID": "51"}
-    ran = job.run(**GATE, **SHARED)
+    ran = job.run(**GATE)
     assert (ran.conclusion, ran.outputs["verdict"], ran.outputs["exit-code"]) == ("success", "pass", "0")
     assert not ran.annotations
     (after,) = github.comments
@@ -123,7 +124,7 @@ def test_a_mended_change_edits_the_comment_in_which_nothing_acts(made: Made, git
 
 
 def test_an_inconclusive_verdict_may_be_neutral_and_says_so(made: Made, github: GitHub) -> None:
-    ran = made(fewer(0), fewer(2)).run(**GATE, **SHARED, on_inconclusive="neutral")
+    ran = made(fewer(0), fewer(2)).run(**GATE, on_inconclusive="neutral")
     assert ran.conclusion == "success" and ran.code["Compare"] == ran.code["Verdict"] == 0
     assert ran.outputs["verdict"] == "inconclusive" and ran.outputs["exit-code"] == "3"
     assert {line.split()[0] for line in ran.annotations} == {"::warning"}
@@ -132,13 +133,13 @@ def test_an_inconclusive_verdict_may_be_neutral_and_says_so(made: Made, github: 
 
 def test_nothing_that_fails_while_telling_turns_a_regression_green(made: Made, github: GitHub) -> None:
     job = made(fewer(0), fewer(20))
-    ran = job.run(**GATE, **SHARED, token="reader")
+    ran = job.run(**GATE, token="reader")
     assert ran.failed == ["Compare", "Verdict"] and ran.code["Verdict"] == 1
     assert "the token lacks the permission" in ran.log["Comment on the pull request"]
     assert any(line.startswith("::warning title=no comment was written::") for line in ran.annotations)
     assert github.comments == []
     job.env = {"GITHUB_API_URL": "http://evil.example", "GITHUB_STEP_SUMMARY": "/proc/none/summary"}
-    nowhere = job.run(**GATE, **SHARED, annotations="0")
+    nowhere = job.run(**GATE, annotations="0")
     assert nowhere.code["Write the summary"] == 2 and nowhere.code["Comment on the pull request"] == 2
     assert nowhere.outputs["verdict"] == "regression" and nowhere.code["Verdict"] == 1
 
@@ -152,7 +153,7 @@ def test_a_comparison_that_is_killed_is_no_pass(made: Made, github: GitHub) -> N
     )
     # The system ends it before it can say anything: no memory for more than the interpreter.
     job.kill = "Compare"
-    ran = job.run(**GATE, **SHARED, annotations="0")
+    ran = job.run(**GATE, annotations="0")
     assert ran.code["Compare"] in (137, -9) and ran.code["Verdict"] == 70
     assert ran.outputs["verdict"] == "error" and ran.conclusion == "failure"
     assert "### ⛔ No verdict" in github.comments[0]["body"]
@@ -182,6 +183,7 @@ def test_wrong_inputs_are_told_at_once(made: Made, inputs: dict[str, str], said:
     ran = made(fewer(0), fewer(0)).run(**{**GATE, **inputs})
     assert ran.failed == ["Check the job, install evalharness"]
     assert all(text in ran.log["Check the job, install evalharness"] for text in said)
+    assert (ran.outputs["verdict"], ran.outputs["exit-code"]) == ("error", "2")
 
 
 def test_inputs_are_never_read_by_a_shell(made: Made, tmp_path: Path) -> None:

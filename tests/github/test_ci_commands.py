@@ -17,7 +17,7 @@ import pytest
 
 from evalharness.cli.main import run
 from evalharness.github.comments import LIMIT
-from tests.github.runner import ROOT, SHA, GitHub, Repository, pull, read_outputs, small
+from tests.github.runner import ROOT, SHA, GitHub, Repository, git, pull, read_outputs, small
 
 
 @pytest.fixture
@@ -111,6 +111,56 @@ def test_without_a_repository_a_base_ref_is_refused(checkout: Path) -> None:
     assert code == 2 and "needs a git checkout" in err
 
 
+def test_the_base_is_judged_by_what_the_pull_request_judges_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(tmp_path / "origin")
+    small(repository.origin, 0)
+    bot = repository.origin / "bot.yaml"
+    bot.write_text(bot.read_text().replace("suite: suite.yaml\n", ""))
+    repository.commit()
+    repository.branch("topic")
+    for name, old, new in (("questions/cases", '"t0"', '"u0"'), ("outputs", '"t0"', '"u0"')):
+        file = repository.origin / f"{name}.jsonl"
+        file.write_text(file.read_text().replace(old, new))
+    repository.commit()
+    monkeypatch.chdir(repository.merged(tmp_path / "clone"))
+    code, _, err = command(*GATE, "--base-ref", "HEAD^1", "--suite", "suite.yaml")
+    assert code == 0, err
+    (metric,) = json.loads(Path("out/comparison.json").read_text())["metrics"]
+    assert (metric["baseline"], metric["candidate"], metric["n"]) == (0.975, 1.0, 40)
+    # what is stored names no folder of this machine
+    for manifest in Path(".evalharness/runs").glob("*/manifest.json"):
+        assert str(tmp_path) not in manifest.read_text() and "/base-" not in manifest.read_text()
+
+
+def test_what_is_wrong_with_the_base_is_told_at_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(tmp_path / "origin")
+    small(repository.origin, 0)
+    bot = repository.origin / "bot.yaml"
+    text = bot.read_text()
+    bot.write_text(text + "modle: x\n")
+    repository.commit()
+    repository.branch("topic")
+    bot.write_text(text)
+    repository.commit()
+    monkeypatch.chdir(repository.merged(tmp_path / "clone"))
+    code, _, err = command(*GATE, "--base-ref", "HEAD^1")
+    assert code == 2 and "HEAD^1:bot.yaml:5: " in err and "modle" in err
+    assert command("ci", "gate", "new.yaml", "bot.yaml", "--out", "out", "--base-ref", "HEAD^1")[0] == 4
+
+
+@pytest.mark.parametrize("how", [["--baselines", "kept"], ["--args", "--baselines kept"]])
+def test_blessed_baselines_may_be_elsewhere(checkout: Path, how: list[str]) -> None:
+    assert command("run", "bot.yaml", "-q")[0] == 0
+    assert command("baseline", "bless", "bot.yaml", "--as", "main", "--baselines", "kept")[0] == 0
+    assert command("ci", "gate", "main", "bot.yaml", "--out", "out")[0] == 4
+    code, _, err = command("ci", "gate", "main", "bot.yaml", "--out", "out", *how)
+    assert code == 0, err
+
+
 def test_secrets_of_the_environment_stay_out_of_what_is_told(checkout: Path) -> None:
     (checkout / "bot.yaml").write_text(
         "name: hunter22-canary\nsuite: no-such-hunter22-canary\nprovider: replay\n"
@@ -190,12 +240,12 @@ def test_a_store_is_cached_under_what_it_holds(checkout: Path) -> None:
 # --- the two workflows of a fork -------------------------------------------------------------------------------------
 
 
-def run_before(sha: str = SHA) -> dict[str, object]:
+def run_before(sha: str = SHA, *, event: str = "pull_request", **more: object) -> dict[str, object]:
     fork = {"full_name": "fork/shop", "owner": {"login": "fork"}}
     return {
         "workflow_run": {
-            "id": 77, "event": "pull_request", "head_branch": "topic", "head_sha": sha, "head_repository": fork,
-            "repository": {"full_name": "acme/shop"},
+            "id": 77, "event": event, "head_branch": "topic", "head_sha": sha, "head_repository": fork,
+            "repository": {"full_name": "acme/shop"}, **more,
         }
     }  # fmt: skip
 
@@ -303,49 +353,88 @@ def test_nothing_in_the_checkout_is_replaced_by_an_artefact(checkout: Path, gith
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[Repository]:
-    made = Repository(tmp_path / "origin")
+    (tmp_path / "acme").mkdir()
+    made = Repository(tmp_path / "acme" / "shop")
     small(made.origin, 0)
     made.commit("base")
     yield made
 
 
-@pytest.mark.parametrize("how", ["head", "merge", "shallow merge", "subfolder"])
+@pytest.mark.parametrize("how", ["head", "merge", "shallow merge", "subfolder", "newer head"])
 def test_a_checkout_of_the_head_with_secrets_is_refused(
     repository: Repository, tmp_path: Path, how: str, github: GitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    base = git(repository.origin, "rev-parse", "HEAD")
     repository.branch("topic")
     sha = repository.commit("topic")
-    folder = tmp_path / "workspace"
+    if (
+        how == "newer head"
+    ):  # pushed after the event, and the clone does not reach back to what the event names
+        repository.commit("more")
+        repository.commit("and more")
+    folder, url = tmp_path / "workspace", repository.origin.as_uri()
     if how in ("head", "subfolder"):
-        subprocess.run(["git", "clone", "-q", repository.origin.as_uri(), str(folder)], check=True)
+        subprocess.run(["git", "clone", "-q", url, str(folder)], check=True)
         if how == "subfolder":
             subprocess.run(["git", "-C", str(folder), "checkout", "-q", "origin/main"], check=True)
-            subprocess.run(["git", "clone", "-q", repository.origin.as_uri(), str(folder / "pr")], check=True)
+            subprocess.run(["git", "clone", "-q", url, str(folder / "pr")], check=True)
+    elif how == "newer head":
+        subprocess.run(["git", "clone", "-q", "--depth", "1", url, str(folder)], check=True)
     else:
         repository.merged(folder, depth=1 if how == "shallow merge" else 5)
     monkeypatch.chdir(folder)
     event = {"pull_request": {"number": 7, "head": {"sha": sha}, "merged": False}}
-    env = job(github, folder, event, GITHUB_EVENT_NAME="pull_request_target")
+    env = job(github, folder, event, GITHUB_EVENT_NAME="pull_request_target", GITHUB_SHA=base)
     code, _, err = command(*GATE, env=env)
-    assert code == 2 and "checkout of the pull request's own code" in err and sha[:12] in err
+    assert code == 2 and "would run with this repository's secrets" in err
+    if how != "newer head":
+        assert "checkout of the pull request's own code" in err and sha[:12] in err
     assert not (folder / "out").exists()
     again = env | {"GITHUB_EVENT_NAME": "workflow_run"}
-    Path(env["GITHUB_EVENT_PATH"]).write_text(json.dumps(run_before(sha)))
-    assert command(*GATE, env=again)[0] == 2
+    for kind in ("pull_request", "pull_request_review"):
+        Path(env["GITHUB_EVENT_PATH"]).write_text(json.dumps(run_before(sha, event=kind)))
+        assert command(*GATE, env=again)[0] == 2
+    comment = env | {"GITHUB_EVENT_NAME": "issue_comment"}
+    Path(env["GITHUB_EVENT_PATH"]).write_text(
+        json.dumps({"issue": {"number": 7, "pull_request": {"url": "x"}}})
+    )
+    code, _, err = command(*GATE, env=comment)
+    assert code == 2 and "start the workflow on it by `workflow_dispatch`" in err
+    Path(env["GITHUB_EVENT_PATH"]).write_text(json.dumps({"issue": {"number": 8}}))
+    assert command(*GATE, env=comment)[0] == 0
     assert command(*GATE, env=env | {"GITHUB_EVENT_NAME": "pull_request"})[0] == 0
 
 
 def test_the_base_branch_with_secrets_is_not_refused(
     repository: Repository, tmp_path: Path, github: GitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    base = git(repository.origin, "rev-parse", "HEAD")
     repository.branch("topic")
     sha = repository.commit("topic")
     folder = tmp_path / "workspace"
     subprocess.run(["git", "clone", "-q", "-b", "main", repository.origin.as_uri(), str(folder)], check=True)
+    # beside it another project, whose commits are its own
+    subprocess.run(["git", "clone", "-q", repository.origin.as_uri(), str(folder / "tools")], check=True)
+    git(folder / "tools", "checkout", "-q", "--orphan", "other")
+    git(folder / "tools", "commit", "-qm", "unrelated")
+    git(folder / "tools", "remote", "set-url", "origin", "https://github.example/acme/tools.git")
     monkeypatch.chdir(folder)
-    event = {"pull_request": {"number": 7, "head": {"sha": sha}}}
-    env = job(github, folder, event, GITHUB_EVENT_NAME="pull_request_target")
-    assert command(*GATE, env=env)[0] == 0
+    event = {"pull_request": {"number": 7, "head": {"sha": sha, "repo": {"full_name": "fork/shop"}}}}
+    env = job(github, folder, event, GITHUB_EVENT_NAME="pull_request_target", GITHUB_SHA=base)
+    events = {
+        "pull_request_target": event,
+        # GitHub says of such a run that it was on the base branch's commit
+        "workflow_run": run_before(base, event="pull_request_target", head_commit={"id": sha}),
+        "issue_comment": {"issue": {"number": 7, "pull_request": {"url": "x"}}},
+    }
+    for name, told in events.items():
+        Path(env["GITHUB_EVENT_PATH"]).write_text(json.dumps(told))
+        code, _, err = command(*GATE, env=env | {"GITHUB_EVENT_NAME": name})
+        assert code == 0, (name, err)
+    git(folder / "tools", "remote", "set-url", "origin", "git@github.example:fork/shop.git")
+    for name, told in events.items():
+        Path(env["GITHUB_EVENT_PATH"]).write_text(json.dumps(told))
+        assert command(*GATE, env=env | {"GITHUB_EVENT_NAME": name})[0] == 2
     (folder / ".git" / "HEAD").write_text("damaged")
-    code, _, err = command(*GATE, env=env)
+    code, _, err = command(*GATE, env=env | {"GITHUB_EVENT_NAME": "issue_comment"})
     assert code == 2 and "git cannot tell which commit" in err

@@ -45,7 +45,7 @@ def test_without_rows_to_leave_out_the_end_goes_and_folds_are_closed(limit: int)
 @pytest.mark.parametrize("limit", [65_536, 32_768, 16_384])
 def test_a_hostile_verdict_stays_inert_at_every_length(limit: int) -> None:
     text = comment_text(
-        render_markdown(build.nasty_verdict()), [Link("run", "https://example.org/1")], "a" * 40, limit
+        render_markdown(build.nasty_verdict()), [Link("run", "https://example.org/1")], limit, sha="a" * 40
     )
     outside = re.sub(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", "CODE", text)
     assert len(text) <= limit
@@ -59,7 +59,7 @@ def test_links_are_addresses_and_nothing_else() -> None:
         Link("b", "javascript:alert(1)"),
         Link("c", "https://x/) [y](z"),
     ]
-    assert comment_text("s\n", links, "", 1000) == "s\n\n<sub>[a](https://example.org/x)</sub>\n"
+    assert comment_text("s\n", links, 1000) == "s\n\n<sub>[a](https://example.org/x)</sub>\n"
 
 
 @pytest.mark.parametrize("code", [2, 4, 5, 70, 130, 137])

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import click
 
-from evalharness.cli.options import emit, guarded_stdout, say, settings
+from evalharness.cli.options import baselines_option, emit, guarded_stdout, say, settings
 
 _report = click.argument("report", metavar="REPORT", type=click.Path(path_type=Path))
 _name = click.option(
@@ -34,6 +34,7 @@ def command() -> None:
 @click.argument("candidate", metavar="CAND")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
 @click.option("--suite", default="", metavar="FILE", help="The suite, in place of what the sides name.")
+@baselines_option
 @click.option(
     "--args",
     "more",
@@ -42,14 +43,10 @@ def command() -> None:
     help="Further options of `compare`, written as in a shell.",
 )
 @click.option(
-    "--base-ref", default="", metavar="COMMIT", help="Read and ask BASE in the files of this commit: HEAD^1."
-)
-@click.option(
-    "--shared",
-    default="suites golden_sets judges",
-    show_default=True,
-    metavar="PATHS",
-    help="With --base-ref: what both sides are judged by, taken from the checkout.",
+    "--base-ref",
+    default="",
+    metavar="COMMIT",
+    help="Read and ask BASE in the files of this commit, HEAD^1 for one, on the suite as it is here.",
 )
 @click.option(
     "--on-inconclusive",
@@ -63,9 +60,9 @@ def gate(
     candidate: str,
     out: Path,
     suite: str,
+    baselines: str | None,
     more: str,
     base_ref: str,
-    shared: str,
     on_inconclusive: Literal["failure", "neutral"],
 ) -> int:
     """Compare CAND with BASE as `compare` does, and keep in DIR/ci.json what the other commands tell.
@@ -82,11 +79,11 @@ def gate(
     use = settings(
         allow=given["allow"],
         store=given["store"],
+        baselines=given["baselines"] or baselines,
         seed=given["seed"],
         fresh=given["fresh"],
         quiet=given["quiet"],
     )
-    base = ci.Base(ref=base_ref, shared=tuple(shared.split())) if base_ref else None
     with _inert():
         with guarded_stdout():
             verdict, returned = ci.gate(
@@ -96,7 +93,7 @@ def gate(
                 suite=given["suite"],
                 anchor=given["anchor"],
                 extend=given["extend"],
-                base=base,
+                base_ref=base_ref or None,
                 on_inconclusive=on_inconclusive,
                 settings=use,
             )
