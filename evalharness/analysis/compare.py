@@ -23,6 +23,7 @@ from evalharness.analysis.estimating import Levels, Sample, estimated
 from evalharness.analysis.load import timing_warnings
 from evalharness.analysis.looks import critical_cases, suite_at
 from evalharness.analysis.missing import dropped_problem, empty_answers, missing_problem
+from evalharness.analysis.pair_labels import PeoplesPairs
 from evalharness.analysis.reach import floor_warnings, not_from_the_floor, power
 from evalharness.core.cases import Case, Slice
 from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison, Side
@@ -78,6 +79,12 @@ class _Frame:
     def gating(self, of: Slice) -> SliceRule | None:
         """What makes a slice gate, None where nothing does."""
         return next((r for r in self.suite.gate.slices if r.metric == self.metric_id and r.slice == of), None)
+
+    @property
+    def pairs(self) -> PeoplesPairs | None:
+        """People's preferences, where they correct this metric."""
+        found = self.rule.pairs
+        return None if found is None else PeoplesPairs(found, self.metric_id, self.item.golden_set.name)
 
     def levels_of(self, of: Slice | None) -> Levels:
         return self.levels.get((self.metric_id, of)) or Levels(self.suite.gate.alpha, LEVEL)
@@ -293,6 +300,7 @@ def _metric(
             runs=frame.runs,
             labels=frame.rule.labels,
             labels_scorer=frame.labels,
+            pairs=frame.pairs,
             levels=levels,
             rng=stream(frame.seed, frame.metric_id, *([] if of is None else [str(of)])),
         )

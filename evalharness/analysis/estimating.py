@@ -10,12 +10,13 @@ import numpy as np
 
 from evalharness.analysis.align import Array, Paired, values_of
 from evalharness.analysis.missing import unreadable_labels
+from evalharness.analysis.pair_labels import Joined, PeoplesPairs, joined, refuse_few
 from evalharness.core.estimates import PairedEstimate
 from evalharness.core.protocols import CorpusScorer, Scorer
 from evalharness.core.runs import Run
 from evalharness.stats.paired import paired_cases, paired_corpus
-from evalharness.stats.ppi import ppi_difference
-from evalharness.stats.preference import win_rate
+from evalharness.stats.ppi import Ppi, ppi_difference
+from evalharness.stats.preference import EVEN, win_rate
 from evalharness.stats.quantiles import Attempts, paired_quantile, quantile
 from evalharness.stats.rates import exact_upper
 from evalharness.stats.ratio import paired_log_ratio
@@ -43,7 +44,7 @@ class Sample:
         paired: the metric on all cases. index: shape (n,), the places of the cases of this sample.
         runs: baseline and candidate.
         labels: the id of the metric that holds people's labels, None where the values are not corrected by any;
-            labels_scorer: its scorer.
+            labels_scorer: its scorer. pairs: people's preferences, of a pairwise judge that they correct.
         levels: of the bound and the interval.
         rng: of every random draw.
     """
@@ -56,6 +57,7 @@ class Sample:
     labels_scorer: Scorer | None
     levels: Levels
     rng: np.random.Generator
+    pairs: PeoplesPairs | None = None
 
     @property
     def clusters(self) -> list[str] | None:
@@ -81,12 +83,14 @@ def estimated(sample: Sample, *, whole: bool) -> Estimated:
     kind = sample.scorer.metric.kind
     if sample.labels is not None:
         return _corrected(sample, sample.labels)
+    if sample.pairs is not None:
+        return _corrected_pairs(sample, sample.pairs)
     if kind == "corpus":
         return _corpus(sample, whole)
     if kind == "log_ratio":
         return Estimated(_log_ratio(sample))
     if kind == "preference":
-        return Estimated(_preference(sample))
+        return Estimated(_preference(sample, sample.paired.candidate[sample.index]))
     if kind == "quantile":
         return Estimated(_quantile(sample), _spread(sample) if whole else {})
     return Estimated(_cases(sample), note=_rare(sample))
@@ -177,10 +181,9 @@ def _refuse_other_windows(sample: Sample) -> None:
         )
 
 
-def _preference(sample: Sample) -> PairedEstimate:
-    paired, index = sample.paired, sample.index
+def _preference(sample: Sample, values: Array) -> PairedEstimate:
     return win_rate(
-        paired.candidate[index],
+        values,
         clusters=sample.clusters,
         alpha=sample.levels.alpha,
         level=sample.levels.level,
@@ -266,9 +269,53 @@ def _corrected(sample: Sample, labels: str) -> Estimated:
         alpha=sample.levels.alpha,
         level=sample.levels.level,
     )
+    return _as_corrected(found, labels)
+
+
+def _as_corrected(found: Ppi, labels: str, more: str = "") -> Estimated:
     note = (
         f"corrected by {found.n_labels} labels of {labels} (PPI++): weight {found.weight:.2f}, squared correlation "
         f"with the labels {found.correlation2:.2f}, as precise as {found.n_labels * max(found.gain, 1.0):.0f} labels"
     )
     test = f"{found.estimate.test}, {found.n_labels} labels"
-    return Estimated(replace(found.estimate, test=test), note=note)
+    return Estimated(replace(found.estimate, test=test), note=note + more)
+
+
+def _corrected_pairs(sample: Sample, pairs: PeoplesPairs) -> Estimated:
+    """A pairwise judge's metric corrected by people's preferences on a random part of its pairs (PPI++).
+
+    Where every pair that could be is labelled, nothing is left to estimate from the judge: the people's preferences
+    are the metric, whatever their number.
+    """
+    paired, index = sample.paired, sample.index
+    found = joined(pairs, sample.runs, [paired.cases[i] for i in index])
+    judged = paired.candidate[index] - EVEN
+    told = _about_the_draw(found, pairs)
+    if found.complete:
+        estimate = _preference(sample, np.where(found.labelled, found.people, judged) + EVEN)
+        count = int(found.labelled.sum())
+        note = f"{count} labels of {pairs.file} on all pairs that differ: people decide, and not the judge"
+        return Estimated(replace(estimate, test=f"{estimate.test}, {count} labels"), note=note + told)
+    refuse_few(found)
+    corrected = ppi_difference(
+        judged,
+        found.people,
+        found.labelled,
+        drawn="random",  # as in `_corrected`
+        baseline_mean=EVEN,
+        settled=found.settled,
+        clusters=sample.clusters,
+        alpha=sample.levels.alpha,
+        level=sample.levels.level,
+    )
+    return _as_corrected(corrected, pairs.file, told)
+
+
+def _about_the_draw(found: Joined, pairs: PeoplesPairs) -> str:
+    """What else a reader should know of the labels."""
+    settled, without = int(found.settled.sum()), pairs.labels.drawn - len(pairs.labels.labels)
+    told = f"; {settled:,} of {found.settled.size:,} cases need no label" if settled else ""
+    if without > 0:
+        verb = "has" if without == 1 else "have"
+        told += f"; {without:,} of the {pairs.labels.drawn:,} pairs drawn {verb} no label"
+    return told

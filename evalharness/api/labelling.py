@@ -354,15 +354,17 @@ def _draw(suite: Suite, sides: Sequence[Run], n: int, seed: int) -> tuple[list[T
 
 
 def _answers(sides: Sequence[Run], golden_set: str, case_id: str) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """(repeat, texts) of every repeat that all sides answered."""
-    for repeat in range(min(run.repeats for run in sides)):
-        texts = []
-        for run in sides:
-            attempt = run.attempts.get(golden_set, {}).get((case_id, repeat))
-            if attempt is not None and isinstance(attempt.outcome, Response):
-                texts.append(attempt.outcome.text)
-        if len(texts) == len(sides):
-            yield repeat, tuple(texts)
+    """(repeat, texts) of every answer, or of every pair that a judge would see."""
+    from evalharness.judging.pairs import answer_pairs
+
+    if len(sides) == 2:
+        yield from answer_pairs(golden_set, case_id, sides[0], sides[1])
+        return
+    (run,) = sides
+    for repeat in range(run.repeats):
+        attempt = run.attempts.get(golden_set, {}).get((case_id, repeat))
+        if attempt is not None and isinstance(attempt.outcome, Response):
+            yield repeat, (attempt.outcome.text,)
 
 
 def _about(drawn: int, wanted: int, n_same: int, unanswered: int) -> Iterator[str]:

@@ -49,7 +49,8 @@ class Label:
     """One human label of a calibration.
 
     `answers` are the judged texts: (first, second) pairwise, (output,) otherwise. `label` is "first", "second" or
-    "tie" pairwise, else "pass" or "fail". `line` is its line in the file.
+    "tie" pairwise, else "pass" or "fail". `line` is its line in the file. `note` is what stands beside it there, such
+    as how the item was drawn.
     """
 
     id: str
@@ -60,6 +61,33 @@ class Label:
     contexts: tuple[str, ...] = ()
     target: str | None = None
     labeller: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairLabel:
+    """What people said of one pair of answers.
+
+    `texts` are the baseline's and the candidate's answer as people saw them. `value` is the preference for the
+    candidate, averaged over the people who labelled the pair, in [0, 1]; ½ is a tie.
+    """
+
+    texts: tuple[str, str]
+    value: float
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairLabels:
+    """People's preferences on a random draw of pairs of answers.
+
+    `labels` by item: `<golden set>/<case>`, with `#<repeat>` where a side has several. `file` is the file that
+    holds them, as messages name it; `drawn` counts the pairs of the draw, labelled or not.
+    """
+
+    file: str
+    labels: Mapping[str, PairLabel]
+    drawn: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from evalharness.core.benchmarks import BenchmarkSpec, Task
 from evalharness.core.cases import GoldenSet, Slice
-from evalharness.core.judges import Judge
+from evalharness.core.judges import Judge, PairLabels
 from evalharness.core.scores import Want
 
 OnProblem: TypeAlias = Literal["block", "warn"]
@@ -79,13 +79,14 @@ class MetricRule:
     """What the suite says of one metric. `advisory` is shown and never gates. `margin` None: the gate's.
 
     `labels` is the id of the metric that holds human labels of the same thing on a random subset of the cases; the
-    metric is then judged by prediction-powered inference (PPI++). `why` says what made it advisory where the suite
-    did not.
+    metric is then judged by prediction-powered inference (PPI++). `pairs` are people's preferences, which correct a
+    pairwise judge in the same way. `why` says what made it advisory where the suite did not.
     """
 
     advisory: bool = False
     margin: Margin | None = None
     labels: str | None = None
+    pairs: PairLabels | None = None
     why: str = ""
 
 

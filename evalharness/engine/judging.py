@@ -21,11 +21,12 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.cases import Card, Case, GoldenSet, Message
 from evalharness.core.judges import Judge, JudgedEval, Judgment, Order, Role, Vote
 from evalharness.core.runs import Run
-from evalharness.core.suites import EvalSpec, GatePolicy, Margin, Suite
+from evalharness.core.suites import EvalSpec, GatePolicy, Margin, Redaction, Suite
 from evalharness.engine.collect import Collecting, collect
 from evalharness.errors import Problem, ProviderError, SpecError
 from evalharness.judging.combine import combine_answer, combine_pair, identical_pair, unjudged
 from evalharness.judging.detect import SHARED, STEERING, flags_of, shared_texts
+from evalharness.judging.pairs import answer_pairs
 from evalharness.judging.prompts import again, render, same_answer
 from evalharness.judging.replies import read_reply, reply_schema, weighted
 from evalharness.judging.standing import standing
@@ -173,7 +174,8 @@ class Judging:
         if not prompts:
             return {}
         replied = self._replied.setdefault(judge.digest, {})
-        suite, before = prompts_as_suite(item, prompts.values()), [*chain(*replied.values())]
+        suite = prompts_as_suite(item, prompts.values(), self._suite.redact)
+        before = [*chain(*replied.values())]
         try:
             run, _ = collect(suite, judge_as_candidate(judge), self._registry, self._how, earlier=before)
         except ProviderError as error:
@@ -221,25 +223,15 @@ def prompt_of(judge: Judge, item: Item, order: Order | None) -> Prompt:
 def judged_items(
     item: EvalSpec, judge: Judge, wanted: frozenset[str] | None, baseline: Run, candidate: Run
 ) -> Iterable[Item]:
-    """What there is to judge, in the order of the golden set. A failed answer is not judged.
-
-    Pairwise, each repeat of the candidate meets one of the baseline's, in turn where the baseline has fewer.
-    """
+    """What there is to judge, in the order of the golden set. A failed answer is not judged."""
     name = item.golden_set.name
     left, right = baseline.attempts[name], candidate.attempts[name]
     for case in item.golden_set.cases:
         if wanted is not None and case.id not in wanted:
             continue
         if judge.mode == "pairwise":
-            known = [
-                text for r in range(baseline.repeats) if (text := _text(left.get((case.id, r)))) is not None
-            ]
-            for repeat in range(candidate.repeats):
-                text = _text(right.get((case.id, repeat)))
-                if known and text is not None:
-                    yield Item(
-                        case=case, repeat=repeat, role="pair", texts=(known[repeat % len(known)], text)
-                    )
+            for repeat, texts in answer_pairs(name, case.id, baseline, candidate):
+                yield Item(case=case, repeat=repeat, role="pair", texts=texts)
             continue
         sides: tuple[tuple[Role, Run, Any], ...] = (
             ("baseline", baseline, left),
@@ -385,8 +377,8 @@ def judge_as_candidate(judge: Judge) -> Candidate:
     )
 
 
-def prompts_as_suite(item: EvalSpec, prompts: Iterable[Prompt]) -> Suite:
-    """The prompts as a golden set of their own, without scorers."""
+def prompts_as_suite(item: EvalSpec, prompts: Iterable[Prompt], redact: Redaction) -> Suite:
+    """The prompts as a golden set of their own, without scorers. `redact`: what becomes of replies, too."""
     cases = tuple(Case(id=p.key, messages=p.messages) for p in prompts)
     identity = digest([[case.id, [[m.role, m.content] for m in case.messages]] for case in cases])
     card = Card(name=f"{item.golden_set.name}-judged", version="1", task="")
@@ -396,6 +388,7 @@ def prompts_as_suite(item: EvalSpec, prompts: Iterable[Prompt]) -> Suite:
         evals=(asked,),
         gate=GatePolicy(max_drop=Margin(Fraction(1, 50), relative=False)),
         digest=identity,
+        redact=redact,
     )
 
 

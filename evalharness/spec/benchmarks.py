@@ -114,9 +114,10 @@ def completed(
     model = check(SuiteFile, document)
     raise_problems(document.problems)
     assert model is not None
-    checker = GateChecker(document)
     evals: list[EvalSpec] = []
     rules = dict(suite.gate.metrics)
+    pairs = {name: rule.pairs for name, rule in rules.items() if rule.pairs is not None}
+    checker = GateChecker(document, pairs=pairs)
     named = _named_in_gate(suite)
     for index, item in enumerate(suite.evals):
         loc: Loc = ("evals", index)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final, cast
 
 from evalharness.core.cases import GoldenSet, Slice
+from evalharness.core.judges import PairLabels
 from evalharness.core.scores import Kind, Metric
 from evalharness.core.suites import (
     GatePolicy,
@@ -20,6 +21,7 @@ from evalharness.core.suites import (
 )
 from evalharness.spec.checking import part
 from evalharness.spec.models import GateFile, SamplingFile, SliceFile, WaiverFile
+from evalharness.spec.pair_labels import unknown_items
 from evalharness.spec.reader import Document, Loc, did_you_mean
 from evalharness.spec.values import ONE_MARGIN
 
@@ -62,7 +64,8 @@ class GateChecker:
     """Records in `document` what is wrong with the gate and the sampling.
 
     `metrics` holds every metric known so far by id, `sets` the golden sets by eval id. `complete`: every metric id is
-    known, so that an unknown one in the gate is the gate's fault; `all_sets`: every golden set is.
+    known, so that an unknown one in the gate is the gate's fault; `all_sets`: every golden set is. `pairs` holds the
+    preferences that correct pairwise judges, by metric id.
     """
 
     document: Document
@@ -70,6 +73,7 @@ class GateChecker:
     sets: dict[str, GoldenSet] = field(default_factory=dict)
     complete: bool = True
     all_sets: bool = True
+    pairs: dict[str, PairLabels] = field(default_factory=dict)
 
     def check(self, gate: GateFile) -> None:
         """Everything about a gate whose own keys are right."""
@@ -167,6 +171,9 @@ class GateChecker:
         """Human labels are another metric of the same eval, read the same way, and gate nothing themselves."""
         if name not in self.metrics:
             return
+        if self.metrics[name].pairwise:
+            self.check_file(loc, name, labels)
+            return
         eval_id = name.partition("/")[0]
         siblings = [other for other in self.metrics if other.startswith(f"{eval_id}/") and other != name]
         if labels not in siblings:
@@ -177,7 +184,8 @@ class GateChecker:
                 self.document.add(loc, message, did_you_mean(labels, siblings))
             elif self.complete:
                 message = f"there is no metric {labels!r} to take labels from"
-                self.document.add(loc, message, did_you_mean(labels, siblings))
+                hint = "a file of labels corrects a pairwise judge" if labels.endswith(".jsonl") else None
+                self.document.add(loc, message, hint or did_you_mean(labels, siblings))
             return
         self.check_alike(loc, name, labels)
         rule = gate.metrics.get(labels)
@@ -188,14 +196,22 @@ class GateChecker:
                 "take it out of gate.primary and gate.metrics; labels are advisory by themselves",
             )
 
+    def check_file(self, loc: Loc, name: str, labels: str) -> None:
+        """The labels of a pairwise judge are people's preferences, in a file; `pairs` has them where they are sound."""
+        if labels in self.metrics:
+            message = f"{name} compares two answers, and the metric {labels!r} has no preference between them"
+            hint = "write the file of people's preferences: labels: ./labels.jsonl (evalharness judge sample, collect)"
+            self.document.add(loc, message, hint)
+        found, golden_set = self.pairs.get(name), self.sets.get(name.partition("/")[0])
+        if found is not None and golden_set is not None and golden_set.cases:
+            self.document.problems += unknown_items(found, golden_set)
+
     def check_alike(self, loc: Loc, name: str, labels: str) -> None:
         named, human = self.metrics[name], self.metrics[labels]
         for which, item in ((name, named), (labels, human)):
             if item.pairwise:
-                message = (
-                    f"{which} compares two answers and has no value for one of them, which labels correct"
-                )
-                self.document.add(loc, message, "take labels out; calibrate the judge instead")
+                message = f"{which} compares two answers and has no value for one of them"
+                self.document.add(loc, message, "take labels from a metric that scores each answer")
                 return
             if item.metric.kind not in _BY_CASE:
                 message = f"{which} is no mean of case values, and labels can only correct such a mean"
@@ -330,7 +346,11 @@ def advisory_rules(rules: Mapping[str, MetricRule], metrics: Mapping[str, Named]
     One that only holds labels has no value for most cases. One that is a language model's opinion gates where labels
     correct it: unlike a judge's, its agreement with people was never measured.
     """
-    labels = [rule.labels for rule in rules.values() if rule.labels is not None]
+    labels = [
+        rule.labels
+        for name, rule in rules.items()
+        if rule.labels is not None and not (name in metrics and metrics[name].pairwise)
+    ]
     found = dict(rules) | {name: MetricRule(advisory=True) for name in labels}
     for name, named in metrics.items():
         rule = found.get(name, MetricRule())
@@ -340,16 +360,26 @@ def advisory_rules(rules: Mapping[str, MetricRule], metrics: Mapping[str, Named]
 
 
 def policy(
-    gate: GateFile, sets: Mapping[str, GoldenSet], metrics: Mapping[str, Named] = MappingProxyType({})
+    gate: GateFile,
+    sets: Mapping[str, GoldenSet],
+    metrics: Mapping[str, Named] = MappingProxyType({}),
+    pairs: Mapping[str, PairLabels] = MappingProxyType({}),
 ) -> GatePolicy:
-    """The policy a checked gate stands for. `sets` are the golden sets by eval id, `metrics` those of the suite."""
+    """The policy a checked gate stands for.
+
+    `sets` are the golden sets by eval id, `metrics` those of the suite, `pairs` the preferences by metric id.
+    """
+    rules = {
+        name: replace(rule, labels=None, pairs=pairs[name]) if name in pairs else rule
+        for name, rule in advisory_rules(gate.metrics, metrics).items()
+    }
     return GatePolicy(
         max_drop=gate.max_drop,
         alpha=gate.alpha,
         on_inconclusive=gate.on_inconclusive,
         on_underpowered=gate.on_underpowered,
         primary=tuple(gate.primary),
-        metrics=advisory_rules(gate.metrics, metrics),
+        metrics=rules,
         max_failures=gate.max_failures,
         slices=tuple(
             SliceRule(

@@ -178,6 +178,7 @@ class _Labels:
             contexts=contexts,
             target=target,
             labeller=line.get("labeller", ""),
+            note=note if type(note := line.get("note")) is str else "",
         )
 
 

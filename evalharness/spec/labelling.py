@@ -95,18 +95,21 @@ def _row(item: ToLabel, mode: Mode) -> dict[str, Any]:
     """One item, its texts as every format keeps them: labels from a spreadsheet and from the page can be joined."""
     row: dict[str, Any] = {
         "id": item.id,
-        "input": _kept(item.input),
-        **dict(zip(TEXTS[mode], map(_kept, item.answers), strict=True)),
+        "input": kept(item.input),
+        **dict(zip(TEXTS[mode], map(kept, item.answers), strict=True)),
     }
     if item.contexts:
-        row["contexts"] = list(map(_kept, item.contexts))
+        row["contexts"] = list(map(kept, item.contexts))
     if item.target is not None:
-        row["target"] = _kept(item.target)
+        row["target"] = kept(item.target)
     return row | ({"note": item.note} if item.note else {})
 
 
-def _kept(text: str) -> str:
-    """Line ends as LF; control characters and lone surrogates, which no spreadsheet keeps, as signs."""
+def kept(text: str) -> str:
+    """A text as every sheet holds it: line ends as LF, and as signs what no spreadsheet keeps.
+
+    Those are control characters and lone surrogates.
+    """
     return _LINE_ENDS.sub("\n", text).translate(_SIGNS)
 
 

@@ -27,6 +27,7 @@ from evalharness.spec.golden_sets import CARD, CASES, load_golden_set
 from evalharness.spec.judges import JUDGE, load_judge, reads_contexts
 from evalharness.spec.lines import BadLine, parse_json
 from evalharness.spec.models import EvalFile, GateFile, RedactFile, SamplingFile, SuiteFile
+from evalharness.spec.pair_labels import read_pair_labels
 from evalharness.spec.reader import (
     MAX_BYTES,
     Document,
@@ -72,19 +73,21 @@ def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
         raise AssertionError("a failed check always leaves a problem")
     evals = [loader.load_eval(index, item) for index, item in enumerate(model.evals)]
     loader.check_names(dict(enumerate(model.evals)))
+    loader.pair_labels(model.gate)
     loader.gate.check(model.gate)
     if model.sampling is not None:
         loader.gate.check_sampling(model.sampling)
     raise_problems([*document.problems, *loader.elsewhere])
     done = tuple(item for item in evals if item is not None)
+    redact = _redaction(model.redact)
     return Suite(
         name=model.name,
         evals=done,
-        gate=policy(model.gate, loader.gate.sets, loader.gate.metrics),
+        gate=policy(model.gate, loader.gate.sets, loader.gate.metrics, loader.gate.pairs),
         sampling=sampling_of(model.sampling),
-        redact=_redaction(model.redact),
+        redact=redact,
         budget=Budget(**model.budget.model_dump()) if model.budget is not None else None,
-        digest=digest([loader.identity(item) for item in done]),
+        digest=digest([*(loader.identity(item) for item in done), *redact.identity]),
         path=paths.show(path),
     )
 
@@ -112,7 +115,7 @@ def _redaction(file: RedactFile) -> Redaction:
         *(["phone"] if file.phones else []),
         *(["card", "iban", "ssn"] if file.cards else []),
     ]
-    return Redaction(kinds=tuple(kinds), patterns=tuple(file.patterns))
+    return Redaction(kinds=tuple(kinds), patterns=tuple(file.patterns), stored=file.stored)
 
 
 def nothing_gated(suite: Suite) -> bool:
@@ -151,6 +154,7 @@ class _Loader:
         written = self.document.data.get("gate", {})
         gate = part(GateFile, written)
         if gate is not None:
+            self.pair_labels(gate)
             self.gate.check(gate)
         else:
             self.gate.check_anyway(written)
@@ -264,6 +268,20 @@ class _Loader:
         # Also where the judge is wrong: what the gate says of its metric is then not wrong, too.
         self.gate.metrics[f"{eval_id}/{JUDGE_METRIC}"] = Named(JUDGED, loc, pairwise=pairwise)
         return judge
+
+    def pair_labels(self, gate: GateFile) -> None:
+        """The files of preferences that correct pairwise judges."""
+        for name, rule in gate.metrics.items():
+            named = self.gate.metrics.get(name)
+            if named is None or not named.pairwise or rule.labels is None or rule.labels in self.gate.metrics:
+                continue
+            found = resolve(self.document, ("gate", "metrics", name, "labels"), rule.labels, self.paths)
+            if found is None:
+                continue
+            labels, problems = read_pair_labels(found, self.paths.show(found))
+            self.elsewhere += problems
+            if labels is not None:
+                self.gate.pairs[name] = labels
 
     def scorers(
         self, loc: Loc, item: EvalFile, golden_set: GoldenSet | None, only: Sequence[int] | None = None

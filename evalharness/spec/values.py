@@ -112,14 +112,15 @@ def parse_rule(value: Any) -> MetricRule:
 
 
 def _labels(rule: dict[Any, Any]) -> str | None:
-    """The metric that holds human labels; they must be declared a random draw."""
+    """The metric, or of a pairwise judge the file, that holds human labels; they must be declared a random draw."""
     if "labels" not in rule:
         if "drawn" in rule:
             raise wrong("drawn says how labels were drawn, and there are none", "add labels: <eval>/<scorer>")
         return None
     labels = rule["labels"]
     if not isinstance(labels, str) or not labels.strip():
-        raise wrong("labels names the metric that holds them", 'write labels: "<eval>/<scorer>"')
+        hint = 'write labels: "<eval>/<scorer>", or the file of preferences that correct a pairwise judge'
+        raise wrong("labels names the metric that holds them", hint)
     if rule.get("drawn") != "random":
         said = "and the rule does not say how" if "drawn" not in rule else f"not {rule['drawn']!r}"
         raise wrong(
@@ -276,7 +277,8 @@ RuleItem: TypeAlias = Annotated[
                         "advisory": {"type": "boolean"},
                         "labels": {
                             "type": "string",
-                            "description": "The metric of the same eval that holds human labels of some cases",
+                            "description": "The metric of the same eval that holds human labels of some cases; "
+                            "for a pairwise judge the file of people's preferences",
                         },
                         "drawn": {"const": "random", "description": "How the labelled cases were chosen"},
                     },

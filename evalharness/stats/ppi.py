@@ -1,11 +1,13 @@
 """PPI++: a cheap judge on every case, corrected by people's labels on a random few of them.
 
-Source: Angelopoulos, Duchi and Zrnic 2023, PPI++: Efficient Prediction-Powered Inference (arXiv 2311.01453), the case
-of a mean.
+Sources: Angelopoulos, Duchi and Zrnic 2023, PPI++: Efficient Prediction-Powered Inference (arXiv 2311.01453), the case
+of a mean; Fisch et al. 2024, Stratified Prediction-Powered Inference (arXiv 2406.04291), where a part of the cases
+needs no label. There the strata are found in the sample and not fixed before it, so their shares are estimated, too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
@@ -60,9 +62,12 @@ class Ppi:
 
 
 class _Corrected(NamedTuple):
+    """An estimate. `parts`, shape (cases,): each case's share in the error, which sum to 0; None without clusters."""
+
     delta: float
     error: float
     df: int
+    parts: NDArray[np.float64] | None = None
 
 
 def ppi_difference(
@@ -72,6 +77,7 @@ def ppi_difference(
     *,
     drawn: Literal["random"] | str,
     baseline_mean: float,
+    settled: NDArray[np.bool_] | None = None,
     clusters: Sequence[str] | None = None,
     alpha: float,
     level: float = LEVEL,
@@ -90,6 +96,16 @@ def ppi_difference(
     Clusters: the same estimate, its error from the sums over clusters of each case's share in it, t at one less than
     the number of clusters that hold a label.
 
+    Cases may be settled without a label: two equal answers, of which nobody prefers one, or an answer that failed and
+    counts as lost. They are a stratum in which people's difference is the judge's. With T cases, S of them settled,
+    and theta, error of the M = T − S others as above, the estimate of all is the post-stratified
+
+        theta_all = (sum of f over the S settled + M · theta) / T
+        error_all² = (M/T)² · error² + var(w)/T,   w = f of a settled case, theta of any other
+
+    Its target is the mean over cases drawn like these: which of them are settled is chance as well, and var(w)/T is
+    what that adds. The labels are a random subset of the cases that are not settled.
+
     The labels must be a random subset of the cases. Code cannot see how they were drawn: the caller says so in
     `drawn`, and the claim is held against what can be seen, the judge's differences of the labelled cases and of the
     others. Their means (Welch's test) and the shares of cases the judge sees changed (exact hypergeometric test) may
@@ -104,14 +120,16 @@ def ppi_difference(
         drawn: how the labelled cases were chosen. Anything but "random" is refused.
         baseline_mean: the baseline's mean as it is to be shown, best that of the people's labels. The estimate's
             `candidate` is this plus the corrected difference, so that the three numbers add up.
+        settled: shape (N + n,), True where `judge` holds the difference that people would find, and no label is; None:
+            nowhere. What follows of the judge (`weight`, `correlation2`, `gain`) is of the other cases.
         clusters: one label per case, or None where cases are independent.
         alpha: level of the one-sided bound, in (0, 0.5).
         level: of the two-sided interval, in (0, 1).
 
     Raises:
         PpiRefused: fewer than 100 labels, labels that are no random subset, or labels in fewer than 8 clusters.
-        ValueError: shapes that differ, a mask that is not boolean, NaN or infinite values where they are read, a wrong
-            number of cluster labels, alpha or level out of range.
+        ValueError: shapes that differ, a mask that is not boolean, a label on a settled case, NaN or infinite values
+            where they are read, a wrong number of cluster labels, alpha or level out of range.
     """
     checked_alpha(alpha)
     checked_level(level)
@@ -119,15 +137,21 @@ def ppi_difference(
     if not abs(baseline_mean) <= LARGEST:
         raise ValueError(f"baseline_mean must be a finite number, got {baseline_mean}")
     codes = _codes(clusters, f.size)
-    _refuse(f, mask, drawn, codes)
-    fl, fu, n, others = f[mask], f[~mask], y.size, f.size - y.size
-    variance, covariance = float(f.var(ddof=1)), float((y - y.mean()) @ (fl - fl.mean())) / (n - 1)
+    open_ = _not_settled(settled, mask)
+    among = None if codes is None else codes[open_]
+    _refuse(f[open_], mask[open_], drawn, among)
+    fl, fu = f[mask], f[open_ & ~mask]
+    n, others = y.size, fu.size
+    variance, covariance = float(f[open_].var(ddof=1)), float((y - y.mean()) @ (fl - fl.mean())) / (n - 1)
     weight = 0.0
     if others > 1 and variance > 0:
         weight = min(max(covariance / ((1 + n / others) * variance), 0.0), 1.0)
-    found = _corrected(y - weight * fl, weight * fu, mask, codes)
+    found = _corrected(y - weight * fl, weight * fu, mask[open_], among)
     largest = max(float(np.abs(y).max()), float(np.abs(f).max()))
-    estimate = _estimate(f, y, mask, codes, found, largest, baseline_mean, alpha, level)
+    spreads = found.error > 1e-12 * largest
+    if not open_.all():
+        found = _over_all(f, open_, found, codes)
+    estimate = _estimate(f, y, mask, codes, found, spreads, baseline_mean, alpha, level)
     spread, residual = float(y.var(ddof=1)), float((y - weight * fl).var(ddof=1))
     gain = spread / n / (weight**2 * variance / others + residual / n) if weight else 1.0
     scale = float(y.std(ddof=1)) * float(fl.std(ddof=1))
@@ -146,13 +170,13 @@ def _estimate(
     mask: NDArray[np.bool_],
     codes: NDArray[np.int64] | None,
     found: _Corrected,
-    largest: float,
+    spreads: bool,
     baseline_mean: float,
     alpha: float,
     level: float,
 ) -> PairedEstimate:
     name = "PPI++ (t)" if codes is None else "PPI++ (cluster t)"
-    error = found.error if found.error > 1e-12 * largest else 0.0
+    error = found.error if spreads else 0.0
     units = f.size if codes is None else int(codes.max()) + 1
     if codes is None:
         no_pass = too_few(int(np.count_nonzero(y)), y.size, clustered=False)
@@ -201,13 +225,49 @@ def _corrected(
         if others.size > 1:
             square += float(others.var(ddof=1)) / others.size
         return _Corrected(delta, square**0.5, labelled.size - 1)
-    part = np.zeros(mask.size)
-    part[mask] = (labelled - labelled.mean()) / labelled.size
+    parts = np.zeros(mask.size)
+    parts[mask] = (labelled - labelled.mean()) / labelled.size
     if others.size:
-        part[~mask] = (others - others.mean()) / others.size
-    sums = np.bincount(codes, weights=part)
+        parts[~mask] = (others - others.mean()) / others.size
     groups = np.unique(codes[mask]).size
-    return _Corrected(delta, (groups / (groups - 1) * float(sums @ sums)) ** 0.5, groups - 1)
+    return _Corrected(delta, _cluster_error(parts, codes, groups), groups - 1, parts)
+
+
+def _cluster_error(parts: NDArray[np.float64], codes: NDArray[np.int64], groups: int) -> float:
+    """Standard error of the sum of `parts`, with the small-sample factor of `groups` clusters."""
+    sums = np.bincount(codes, weights=parts)
+    return math.sqrt(groups / (groups - 1) * float(sums @ sums))
+
+
+def _over_all(
+    f: NDArray[np.float64],
+    open_: NDArray[np.bool_],
+    found: _Corrected,
+    codes: NDArray[np.int64] | None,
+) -> _Corrected:
+    """The estimate over all cases from that over the cases that are not settled."""
+    share = float(open_.mean())
+    values = np.where(open_, found.delta, f)
+    delta = float(values.mean())
+    if codes is None:
+        square = (share * found.error) ** 2 + float(values.var(ddof=1)) / f.size
+        return _Corrected(delta, square**0.5, found.df)
+    assert found.parts is not None
+    parts = (values - delta) / f.size
+    parts[open_] += share * found.parts
+    return _Corrected(delta, _cluster_error(parts, codes, found.df + 1), found.df, parts)
+
+
+def _not_settled(settled: NDArray[np.bool_] | None, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """True where a case could be labelled."""
+    if settled is None:
+        return np.ones(mask.size, dtype=np.bool_)
+    known = np.asarray(settled)
+    if known.shape != mask.shape or known.dtype != np.bool_:
+        raise ValueError(f"settled must be boolean and as long as labelled, got {known.dtype} {known.shape}")
+    if (known & mask).any():
+        raise ValueError(f"{int((known & mask).sum())} labelled cases are settled without a label")
+    return ~known
 
 
 def _checked(

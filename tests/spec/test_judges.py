@@ -770,7 +770,7 @@ def test_the_gate_may_name_a_judge(project: Project) -> None:
         ("{primary: [e/juge]}", "there is no metric 'e/juge'; did you mean e/judge?"),
         (
             "{metrics: {e/judge: {labels: e/exact_match, drawn: random}}}",
-            "e/judge compares two answers and has no value for one of them",
+            "e/judge compares two answers, and the metric 'e/exact_match' has no preference between them",
         ),
     ],
 )
