@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalharness.api.agreement import rater_agreement as rater_agreement
-from evalharness.api.asking import ask, write_reports
+from evalharness.api.asking import ask, named_keys, write_reports
 from evalharness.api.asking import asked_again as asked_again
 from evalharness.api.baseline_tables import baseline_diff_json as baseline_diff_json
 from evalharness.api.baseline_tables import baseline_diff_text as baseline_diff_text
@@ -86,7 +86,7 @@ from evalharness.spec.load import load_golden_set as _load_golden_set
 from evalharness.spec.load import load_suite as _load_suite
 from evalharness.store.files import slug
 from evalharness.store.folder import load_run as _load_run
-from evalharness.store.folder import locked, save_scores
+from evalharness.store.folder import locked, save_run, save_scores
 
 if TYPE_CHECKING:
     from evalharness.spec.golden import Finding
@@ -148,7 +148,8 @@ def run(
     use = settings or Settings()
     model = load_candidate(candidate, use)
     chosen = choose_suite([model.suite_path], suite, use.surroundings)
-    return collect(chosen, model, use.registry, spending(use.surroundings, chosen).how)
+    how = replace(spending(use.surroundings, chosen).how, named=named_keys(chosen, [model]))
+    return collect(chosen, model, use.registry, how)
 
 
 def write_outputs(run: Run, path: str | Path) -> None:
@@ -276,8 +277,11 @@ def rescore(folder: str | Path, *, suite: str | Path | None = None, settings: Se
     place = finished_run(folder)
     chosen = choose_suite([suite_of(place, use.paths)], suite, use.surroundings, stored=[place])
     with locked(place, lambda: use.progress.note(f"waiting for another process on {place}")):
-        scored = rescore_folder(place, chosen, use.registry, use.surroundings.how.store.scores)
-        save_scores(place, scored)
+        how = use.surroundings.how
+        arrive = how.arrival(chosen)
+        scored = rescore_folder(place, chosen, use.registry, how.store.scores, arrive=arrive)
+        # what was stored as it came is stored anew where this suite takes something out of it
+        (save_run if chosen.redact.stored else save_scores)(place, scored)
     return scored
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from evalharness._canon import digest
 from evalharness.api.settings import DEFAULT_SEED, Settings
 from evalharness.baselines.finding import blessed_from
+from evalharness.core.candidates import Candidate
 from evalharness.core.judges import JudgedEval
 from evalharness.core.suites import Suite
 from evalharness.engine.sides import (
@@ -88,7 +89,10 @@ def ask(
             taken=Taken(number=looks["taken"], repeats=tuple(looks["repeats"])) if looks else None,
             judgments=judgments,
         )
-    found = answer(question, spending(use.surroundings, chosen))
+    around = spending(use.surroundings, chosen)
+    models = [side.model for side in (left, right, third) if side is not None and side.model is not None]
+    around = replace(around, how=replace(around.how, named=named_keys(chosen, models)))
+    found = answer(question, around)
     shown = redactor(chosen, (left, right), use).all(found.verdict)
     judged = _placed(shown.comparison.judges, found.verdict.comparison.judges)
     return replace(found, verdict=shown, judged=judged), chosen
@@ -126,9 +130,15 @@ def _blessing_of(role: str, side: SideSource, manifest: Mapping[str, Any] | None
 
 def redactor(suite: Suite, sides: Sequence[SideSource], use: Settings) -> Redactor:
     """What takes keys and personal data out of a verdict before anything is made of it."""
-    named = [side.model.api_key_env for side in sides if side.model is not None and side.model.api_key_env]
-    named += [judge.api_key_env for _, _, judge in suite.judged if judge.api_key_env]
+    named = named_keys(suite, [side.model for side in sides if side.model is not None])
     return Redactor(suite.redact, secret_values(use.environ, named))
+
+
+def named_keys(suite: Suite, models: Iterable[Candidate]) -> frozenset[str]:
+    """The variables of the environment that files name for the keys of candidates and judges."""
+    judges = [one for _, _, judge in suite.judged for one in (judge, *judge.panel)]
+    names = {*(model.api_key_env for model in models), *(judge.api_key_env for judge in judges)}
+    return frozenset(name for name in names if name)
 
 
 def _of_seed(suite: Suite, seed: int) -> tuple[str, ...]:

@@ -197,7 +197,8 @@ def _scored(given: _Given, suite: Suite, use: Settings, *, rescore: bool) -> Ite
         )
     store = use.surroundings.how.store
     store.prepare()
-    again = rescore_folder(given.folder, suite, use.registry, store.scores, carried=kept)
+    arrive = use.surroundings.how.arrival(suite)
+    again = rescore_folder(given.folder, suite, use.registry, store.scores, arrive=arrive, carried=kept)
     with tempfile.TemporaryDirectory(dir=store.root, prefix=".rescored-") as temporary:
         folder = Path(temporary) / "run"
         shutil.copytree(given.folder, folder)

@@ -122,6 +122,7 @@ def _cut(
         for golden in suite.golden_sets
     }
     vectors = {name: retriever.queries(cases) for name, cases in answered.items() if cases}
+    arrive = use.surroundings.how.arrival(suite, model)
     found = {}
     for size in sizes:
         smaller = retriever.cut(size)
@@ -133,13 +134,20 @@ def _cut(
                 for case, places in zip(answered[golden.name], smaller.search(queries), strict=True):
                     ranked[case.id] = tuple(retriever.corpus.ids[place] for place in places)
             attempts[golden.name] = {
-                key: _instead(attempt, ranked.get(attempt.case_id))
+                key: arrive.attempt(_instead(attempt, ranked.get(attempt.case_id)))
                 for key, attempt in run.attempts[golden.name].items()
             }
         about = {key: run.manifest[key] for key in _ABOUT if key in run.manifest}
         about["candidate"] = {**about["candidate"], "digest": digest([model.digest, size])}
         found[size] = build_run(
-            suite, attempts, use.registry, name=run.name, repeats=run.repeats, about=about, kept=None
+            suite,
+            attempts,
+            use.registry,
+            name=run.name,
+            repeats=run.repeats,
+            about=about,
+            kept=None,
+            arrive=arrive,
         )
     return found
 

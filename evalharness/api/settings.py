@@ -42,7 +42,7 @@ class Settings:
         fresh: ask everything again, whatever is stored.
         progress: listens to runs.
         now: the clock, for manifests and rotation dates; no verdict depends on it.
-        environ: the environment, whose keys are taken out of reports.
+        environ: the environment, whose keys are taken out of reports, and of what a suite stores redacted.
     """
 
     cwd: Path = field(default_factory=Path.cwd)
@@ -75,6 +75,7 @@ class Settings:
             now=self.now().isoformat(timespec="seconds"),
             version=version(),
             progress=self.progress,
+            environ=self.environ,
         )
         return Surroundings(paths=self.paths, registry=self.registry, how=how, shelf=self.shelf(how.store))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,7 +22,7 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.protocols import Provider, Request
 from evalharness.core.suites import Suite
 from evalharness.engine.execute import Execution
-from evalharness.engine.plan import cache_key
+from evalharness.engine.plan import cache_key, cache_keys
 from evalharness.engine.prepare import make_benchmark
 from evalharness.engine.progress import Progress
 from evalharness.engine.sink import FullKey, key_of
@@ -29,6 +30,7 @@ from evalharness.engine.spending import Purse
 from evalharness.engine.throttle import Throttle
 from evalharness.errors import EvalHarnessError, PluginError
 from evalharness.plugins import Registry
+from evalharness.redaction import Arrival
 from evalharness.store.cache import ResponseCache
 from evalharness.store.files import slug
 from evalharness.store.journal import Journal
@@ -45,6 +47,7 @@ class Bench:
 
     `cache` is the response cache's file, None where no answer of this candidate may be reused; `fresh`: it is written
     and not read. `folder` is the run folder. `before` are the answers the run has, which count towards its caps.
+    `arrive` is what becomes of answers before the tool or the journal sees them.
     """
 
     suite: Suite
@@ -59,6 +62,7 @@ class Bench:
     rng: np.random.Generator
     before: Sequence[Attempt] = ()
     purse: Purse | None = None
+    arrive: Arrival
 
 
 def run_benchmarks(
@@ -75,7 +79,7 @@ def run_benchmarks(
     """
     lock = threading.Lock()
     told: dict[str, Any] = {}
-    with _loop() as call:
+    with _loop() as call, _logs(bench) as folder:
         line = call(_Line.opened(bench, call))
         try:
             for item in bench.suite.evals:
@@ -83,7 +87,7 @@ def run_benchmarks(
                 if item.benchmark is None or item.task is None or not wanted:
                     continue
                 open_keys = {key_of(r) for r in wanted}
-                logs = bench.folder / "benchmarks" / slug(item.id)
+                logs = folder / "benchmarks" / slug(item.id)
                 logs.mkdir(parents=True, exist_ok=True)
                 bench.progress.start(f"{bench.candidate.name} {item.id}", len(wanted), 0)
 
@@ -93,20 +97,17 @@ def run_benchmarks(
                         if key not in open_keys:
                             return  # twice, or nothing that was asked for
                         open_keys.discard(key)
+                        attempt = bench.arrive.attempt(attempt)
                         bench.journal.append(attempt)
                         attempts[key] = attempt
                         bench.progress.advance(attempt, line.execution.spending.usd)
 
                 work = _work(bench, item.task, wanted, logs, line, keep)
                 try:
-                    told[item.id] = dict(
-                        _run(
-                            bench,
-                            item.benchmark.runner,
-                            make_benchmark(item.benchmark, bench.registry).run,
-                            work,
-                        )
-                    )
+                    runner = item.benchmark.runner
+                    said = _run(bench, runner, make_benchmark(item.benchmark, bench.registry).run, work)
+                    kept = folder == bench.folder
+                    told[item.id] = {k: v for k, v in said.items() if kept or k != "logs"}
                 finally:
                     bench.progress.finish()
                 for golden_set, case_id, repeat in sorted(open_keys):
@@ -129,6 +130,19 @@ def run_benchmarks(
         "spent_usd": spent.usd,
         "benchmarks": told,
     }
+
+
+@contextlib.contextmanager
+def _logs(bench: Bench) -> Iterator[Path]:
+    """Where tools write their own logs: in the run folder, or nowhere that stays where answers are stored redacted.
+
+    A log holds the tool's own questions and answers as they are.
+    """
+    if not bench.suite.redact.stored:
+        yield bench.folder
+        return
+    with tempfile.TemporaryDirectory(prefix="evalharness-logs-") as folder:
+        yield Path(folder)
 
 
 def _run(
@@ -207,6 +221,7 @@ class _Line:
             bench.rng,
             answered_before=sum(isinstance(a.outcome, Response) for a in bench.before),
             purse=bench.purse,
+            arrive=bench.arrive,
         )
         self.execution.spending.add_earlier(
             a.outcome for a in bench.before if not a.cached and isinstance(a.outcome, Response)
@@ -222,7 +237,9 @@ class _Line:
         return self._call.later(self._one(request))
 
     async def _one(self, request: Request) -> Attempt:
-        key = call_key(self._bench.candidate, request, self._bench.provider.version)
+        bench = self._bench
+        key = call_key(bench.candidate, request, bench.provider.version)
+        keys = cache_keys(key, bench.suite.redact.identity)
         async with self._opening:
             if not self._open:
                 if self._bench.cache is not None:
@@ -230,18 +247,19 @@ class _Line:
                 await self._bench.provider.open()
                 self._open = True
         if self._cache is not None and not self._bench.fresh:
-            known = self._cache.get_many([key]).get(key)
+            found = self._cache.get_many(keys)
+            known = next((found[key] for key in keys if key in found), None)
             if known is not None:
                 return Attempt(
                     golden_set=request.golden_set,
                     case_id=request.case.id,
                     repeat=request.repeat,
-                    outcome=known,
+                    outcome=bench.arrive.response(known),
                     cached=True,
                 )
         attempt = await self.execution.one(request, self._throttle)
         if self._cache is not None and isinstance(attempt.outcome, Response):
-            self._cache.put(key, attempt.outcome)
+            self._cache.put(keys[0], attempt.outcome)
             self._cache.flush()
         return attempt
 

@@ -17,6 +17,7 @@ from evalharness.engine.scoring import build_scorers, metric_sets, score_attempt
 from evalharness.engine.spending import cost_usd, tokens_of
 from evalharness.errors import InvalidComparisonError, StoreError
 from evalharness.plugins import Registry
+from evalharness.redaction import Arrival
 from evalharness.store.folder import (
     ATTEMPTS,
     SCHEMA_VERSION,
@@ -39,10 +40,12 @@ def build_run(
     repeats: int,
     about: Mapping[str, Any],
     kept: ScoreCache | None,
+    arrive: Arrival,
 ) -> Run:
     """Score attempts and put the run together.
 
-    `about` is what the manifest says beside identity and counts; `kept` what batch scorers said before.
+    `about` is what the manifest says beside identity and counts; `kept` what batch scorers said before; `arrive` what
+    became of the attempts, and becomes of all else that is stored.
 
     Raises:
         UsageError: a scorer needs what is not there (a library, a sandbox).
@@ -51,7 +54,12 @@ def build_run(
     refuse_few_repeats(scorers, repeats, name)
     price = about["candidate"].get("price")
     scores = score_attempts(
-        suite, attempts, scorers, price=Price(**price) if price is not None else None, kept=kept
+        suite,
+        attempts,
+        scorers,
+        price=Price(**price) if price is not None else None,
+        kept=kept,
+        arrive=arrive,
     )
     sets = metric_sets(suite)
     candidate_digest = about["candidate"]["digest"]
@@ -76,7 +84,10 @@ def build_run(
         "models_returned": models,
         "coverage": count_coverage(attempts, scores, sets).row(),
         **about,
+        **{name: arrive.plain(about[name]) for name in ("facts", "warnings") if name in about},
     }
+    if suite.redact.stored:
+        manifest["redacted"] = {"kinds": list(suite.redact.kinds), "patterns": list(suite.redact.patterns)}
     brought = suite.benchmark_sets
     if brought:
         manifest["tasks"] = {item.id: task_row(item.task) for item in suite.evals if item.task is not None}
@@ -147,23 +158,27 @@ def rescore_folder(
     registry: Registry,
     kept: ScoreCache | None = None,
     *,
+    arrive: Arrival | None = None,
     carried: Collection[str] = (),
 ) -> Run:
     """The run of a folder, its stored answers scored with `suite`. Nothing is written but to `kept`.
 
-    `carried`: golden sets that changed and ask nothing that the run did not answer.
+    `arrive` is what becomes of answers in this suite; None: what its `redact` says by itself. `carried`: golden sets
+    that changed and ask nothing that the run did not answer.
 
     Raises:
         StoreError: damaged folder. InvalidComparisonError: the answers belong to other golden sets.
     """
     manifest = read_manifest(folder)
     refuse_other_sets(folder, manifest, suite, carried)
+    refuse_redacted(folder, manifest, suite)
+    arrive = arrive or Arrival(suite.redact)
     if ATTEMPTS in changed_files(folder, manifest):
         raise refuse_edited(folder, ATTEMPTS)
     stored: dict[tuple[str, str, int], Attempt] = {}
     try:
         for attempt in read_attempts(folder):
-            stored[attempt.golden_set, attempt.case_id, attempt.repeat] = attempt
+            stored[attempt.golden_set, attempt.case_id, attempt.repeat] = arrive.attempt(attempt)
     except (KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{folder}: damaged {ATTEMPTS} ({error!r}); run the candidate again") from error
     attempts: dict[str, dict[AttemptKey, Attempt]] = {}
@@ -187,7 +202,14 @@ def rescore_folder(
     about["plugins"] = [row for row in manifest["plugins"] if row.get("kind") != "scorers"]
     about["plugins"] += plugin_rows(scorer_names(suite), registry)
     return build_run(
-        suite, attempts, registry, name=manifest["name"], repeats=manifest["repeats"], about=about, kept=kept
+        suite,
+        attempts,
+        registry,
+        name=manifest["name"],
+        repeats=manifest["repeats"],
+        about=about,
+        kept=kept,
+        arrive=arrive,
     )
 
 
@@ -208,6 +230,25 @@ def refuse_other_sets(
             f"{folder}: its answers are not to this version of golden set {', '.join(changed)}; "
             "run the candidate again on this suite"
         )
+
+
+def refuse_redacted(folder: Path, manifest: Mapping[str, Any], suite: Suite) -> None:
+    """Refuse a run of whose answers more was taken out than this suite takes out of the other side's.
+
+    Raises:
+        InvalidComparisonError: says what.
+    """
+    rules = manifest.get("redacted")
+    if not isinstance(rules, Mapping):
+        return
+    told = [*rules.get("kinds", ()), *rules.get("patterns", ())]
+    here = {*suite.redact.kinds, *suite.redact.patterns}
+    if suite.redact.stored and here >= set(told):
+        return
+    raise InvalidComparisonError(
+        f"{folder}: keys{''.join(f', {name}' for name in told)} were taken out of its answers before they were stored, "
+        f"and suite {suite.name} keeps them in others (`redact`, `stored`); run the candidate again on this suite"
+    )
 
 
 def totals(attempts: Mapping[str, Mapping[AttemptKey, Attempt]], candidate: Candidate) -> dict[str, Any]:

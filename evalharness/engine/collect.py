@@ -24,7 +24,7 @@ from evalharness.engine.benchmarking import Bench, run_benchmarks
 from evalharness.engine.build import build_run, plugin_rows, scorer_names, totals
 from evalharness.engine.execute import Execution
 from evalharness.engine.loop import run_sync
-from evalharness.engine.plan import Asked, Plan, cache_key, make_plan
+from evalharness.engine.plan import Asked, Plan, cache_key, cache_keys, make_plan
 from evalharness.engine.progress import Progress, Silent
 from evalharness.engine.ready import refuse_few_repeats, refuse_shallow, refuse_unready
 from evalharness.engine.resume import (
@@ -40,6 +40,7 @@ from evalharness.engine.sink import CacheWriter, FullKey, Sink, key_of
 from evalharness.engine.spending import Purse
 from evalharness.errors import EvalHarnessError, PluginError, ProviderError, StoreError, UsageError
 from evalharness.plugins import Registry
+from evalharness.redaction import Arrival, secret_values
 from evalharness.store.cache import ResponseCache
 from evalharness.store.folder import (
     Store,
@@ -66,7 +67,8 @@ class Collecting:
 
     `fresh` asks everything again: no stored attempt and no cached response is used. `now` is the time of the run's
     start as ISO text, kept in the manifest only. `version` is this package's. `purse` is what the command may spend,
-    None where there is no budget.
+    None where there is no budget. `environ` holds the keys that a suite may want taken out of answers before they are
+    stored: under names that say so, and those that files name (`named`).
     """
 
     store: Store
@@ -76,6 +78,15 @@ class Collecting:
     version: str = ""
     progress: Progress = field(default_factory=Silent)
     purse: Purse | None = None
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    named: frozenset[str] = frozenset()
+
+    def arrival(self, suite: Suite, candidate: Candidate | None = None) -> Arrival:
+        """What becomes of answers on their way in."""
+        if not suite.redact.stored:
+            return Arrival(suite.redact)
+        own = candidate.api_key_env if candidate is not None else None
+        return Arrival(suite.redact, secret_values(self.environ, self.named | ({own} if own else set())))
 
 
 def collect(
@@ -116,7 +127,7 @@ def collect(
             "add `price: {input_per_million: …, output_per_million: …}`"
         )
     provider = make_provider(candidate, registry)
-    job = _Job(suite, candidate, provider, registry, how)
+    job = _Job(suite, candidate, provider, registry, how, how.arrival(suite, candidate))
     how.store.prepare()
     warnings: list[str] = []
     attempts: dict[FullKey, Attempt] = {}
@@ -210,14 +221,15 @@ def answers_there(
         SpecError, StoreError: the recording or what is stored cannot be read.
     """
     provider = make_provider(candidate, registry)
-    job = _Job(suite, candidate, provider, registry, how)
+    job = _Job(suite, candidate, provider, registry, how, how.arrival(suite, candidate))
     if provider.recorded:
         found: dict[FullKey, Attempt] = {}
         run_sync(_read(job, found))
         return found
     plan = job.plan(repeats)
     folder = how.store.run_folder(candidate.name, plan.digest)
-    return Leftover.read(folder, plan, provider, fresh=False).attempts()
+    stored = Leftover.read(folder, plan, provider, fresh=False).attempts()
+    return {key: job.arrive.attempt(attempt) for key, attempt in stored.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +241,7 @@ class _Job:
     provider: Provider
     registry: Registry
     how: Collecting
+    arrive: Arrival
 
     def plan(self, repeats: int) -> Plan:
         name = self.candidate.path or self.candidate.name
@@ -262,7 +275,9 @@ async def _read(job: _Job, attempts: dict[FullKey, Attempt]) -> tuple[Plan, list
     try:
         own = provider.repeats() if hasattr(provider, "repeats") else 1
         plan = job.plan(candidate.repeats or own)
-        execution = Execution(provider, candidate.limits, None, keep, job.how.progress.note, job.rng(plan))
+        execution = Execution(
+            provider, candidate.limits, None, keep, job.how.progress.note, job.rng(plan), arrive=job.arrive
+        )
         await execution.run(plan.requests)
         return plan, _unknown_ids(provider, job.suite)
     finally:
@@ -287,7 +302,7 @@ def _ask_open(
     if how.fresh:
         drop_journal(folder)  # the finished run stays until there is a new one
     left = Leftover.read(folder, plan, provider, fresh=how.fresh)
-    attempts.update(left.attempts(asked))
+    attempts.update({key: job.arrive.attempt(a) for key, a in left.attempts(asked).items()})
     before = answers_of(known, plan)
     resumed = sum(isinstance(a.outcome, Response) for key, a in attempts.items() if key not in before)
     attempts.update(before)
@@ -310,12 +325,15 @@ def _ask_open(
             touched = plan.requests if left.journaled.attempts else open_requests
             # tools' own calls are cached one by one
             touched = [r for r in touched if r.golden_set not in brought]
-            keys = {key_of(r): cache_key(candidate, r, provider.version) for r in touched}
-            writer = CacheWriter(cache, keys, how.progress.note)
+            keys = {
+                key_of(r): cache_keys(cache_key(candidate, r, provider.version), plan.redacted)
+                for r in touched
+            }
+            writer = CacheWriter(cache, {key: own for key, (own, *_) in keys.items()}, how.progress.note)
             opened.callback(writer.flush)
             left.remember({key: a for key, a in attempts.items() if key[0] not in brought}, writer)
             if not left.fresh:
-                open_requests = from_cache(open_requests, cache, keys, attempts)
+                open_requests = from_cache(open_requests, cache, keys, attempts, job.arrive)
         facts: dict[str, Any] = {"calls": 0, "resumed": resumed, "cached": len(attempts) - stored}
         if open_requests or by_tools:
             refuse_unready(job.suite, job.registry)
@@ -345,6 +363,7 @@ def _ask_open(
                     rng=job.rng(plan),
                     before=[*attempts.values(), *earlier],
                     purse=how.purse,
+                    arrive=job.arrive,
                 )
                 facts = summed(facts, run_benchmarks(bench, by_tools, attempts), _SPENT) | {
                     name: facts[name] for name in ("resumed", "cached")
@@ -379,6 +398,7 @@ async def _call(
             job.rng(plan),
             answered_before=sum(isinstance(a.outcome, Response) for a in before),
             purse=job.how.purse,
+            arrive=job.arrive,
         )
         spent = execution.spending
         # what this run paid for before counts towards its caps; what the cache gave does not
@@ -465,6 +485,7 @@ def _assemble(
             "plugins": plugin_rows([("providers", candidate.provider), *scorer_names(suite)], job.registry),
         },
         kept=how.store.scores,
+        arrive=job.arrive,
     )
 
 

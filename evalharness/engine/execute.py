@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from evalharness.core.attempts import Attempt, Failure, FailureKind, Response
 from evalharness.core.candidates import Limits, Price
 from evalharness.core.protocols import Provider, Request
+from evalharness.core.suites import Redaction
 from evalharness.engine.spending import Hold, Purse, Spending
 from evalharness.engine.throttle import Throttle
 from evalharness.errors import BudgetError, CallError, EvalHarnessError, ProviderError
+from evalharness.redaction import Arrival
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +40,8 @@ class Execution:
     """One pass over requests against one provider. `sink` gets every attempt as it arrives.
 
     `answered_before` is the number of answers the run already has: a run that has answers may end with failures only.
-    `purse` is asked before every try; None: there is no budget.
+    `purse` is asked before every try; None: there is no budget. `arrive` is what becomes of answers and errors before
+    anything else sees them; None: nothing.
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class Execution:
         *,
         answered_before: int = 0,
         purse: Purse | None = None,
+        arrive: Arrival | None = None,
     ) -> None:
         self._provider = provider
+        self._arrive = arrive or Arrival(Redaction())
         self._limits = limits
         self._sink = sink
         self._note = note
@@ -149,16 +154,18 @@ class Execution:
     async def _read(self, requests: Sequence[Request]) -> None:
         for number, request in enumerate(requests, 1):
             try:
-                outcome: Response | Failure = await self._provider.complete(
+                given: Response | CallError = await self._provider.complete(
                     request, timeout_s=self._limits.timeout_s
                 )
             except CallError as error:
-                outcome = _failure(error, 1)
+                given = error
             except EvalHarnessError:
                 raise
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the case keeps the reason
-                outcome = _failure(_raised(error), 1)
-            self._sink(request, _attempt(request, outcome))
+                given = _raised(error, self._arrive)
+            outcome = self._in(given)
+            kept = _failure(outcome, 1) if isinstance(outcome, CallError) else outcome
+            self._sink(request, _attempt(request, kept))
             if number % _RECORDED_AT_ONCE == 0:
                 await asyncio.sleep(0)  # so that Ctrl-C is heard: reading never waits by itself
 
@@ -264,6 +271,15 @@ class Execution:
             self._settled = asyncio.Event()
 
     async def _try(self, request: Request) -> Response | CallError:
+        return self._in(await self._tried(request))
+
+    def _in(self, outcome: Response | CallError) -> Response | CallError:
+        """What a call gave, as it may be kept and told. Nothing behind this line sees it otherwise."""
+        return (
+            self._arrive.error(outcome) if isinstance(outcome, CallError) else self._arrive.response(outcome)
+        )
+
+    async def _tried(self, request: Request) -> Response | CallError:
         """One call, every outcome typed. A provider of a third party may do anything but end the run."""
         limit = self._limits.timeout_s
         task = asyncio.current_task()
@@ -282,7 +298,7 @@ class Execution:
                 raise
             return CallError("connection", "the provider cancelled the call itself", retryable=True)
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the case keeps the reason
-            return _raised(error)
+            return _raised(error, self._arrive)
         finally:
             self._calling.discard(task)
         text: Any = getattr(response, "text", None)
@@ -357,8 +373,9 @@ def _attempt(request: Request, outcome: Response | Failure) -> Attempt:
     )
 
 
-def _raised(error: Exception) -> CallError:
-    return CallError("bad_response", f"the provider raised {type(error).__name__}: {str(error)[:200]}")
+def _raised(error: Exception, arrive: Arrival) -> CallError:
+    said = arrive.plain(str(error))[:200]
+    return CallError("bad_response", f"the provider raised {type(error).__name__}: {said}")
 
 
 def _failure(error: CallError, tries: int) -> Failure:

@@ -27,6 +27,7 @@ from evalharness.engine.prepare import prepare
 from evalharness.engine.unions import listed, union
 from evalharness.errors import InvalidComparisonError, Problem, SpecError, StoreError, UsageError
 from evalharness.plugins import Registry
+from evalharness.redaction import Arrival
 from evalharness.spec.load import load_suite
 from evalharness.spec.reader import did_you_mean
 from evalharness.store.files import slug, write_text
@@ -40,7 +41,7 @@ from evalharness.store.folder import (
     refuse_edited,
     save_run,
 )
-from evalharness.store.records import attempt_to_row
+from evalharness.store.records import attempt_to_row, digest_of_cases
 
 PROVIDER: Final = "imported"
 """What stands for the provider of a run whose answers another tool collected."""
@@ -158,6 +159,8 @@ def meet(
         tasks = {name: _union(name, name, sides)[0] for name in names}
         path = derived_suite(names[0] if len(names) == 1 else "results", tasks, how)
     suite = load_suite(path, paths=paths, registry=registry)
+    arrive = how.arrival(suite)
+    sides = [replace(side, results=_arrived(side.results, arrive)) for side in sides]
     bound = _bound(suite, sides)
     unions = {item.id: _union(item.golden_set.name, name, sides) for item, name in bound}
     for role, names_left in _left_out(sides, [name for _, name in bound]).items():
@@ -168,6 +171,7 @@ def meet(
         stored=(),
         paths=paths,
         registry=registry,
+        arrive=arrive,
         results={eval_id: task for eval_id, (task, _) in unions.items()},
     )
     for text in told:
@@ -189,6 +193,19 @@ def meet(
         about = {item.id: (name, side.results.tasks[name]) for item, name in bound}
         folders.append(_store(side, whole, attempts, repeats, about, warnings, registry, how, out))
     return Bound(whole, tuple(folders))
+
+
+def _arrived(results: Results, arrive: Arrival) -> Results:
+    """What a side brings, as it may be stored: before the cases of both are laid side by side."""
+    tasks = {}
+    for name, own in results.tasks.items():
+        golden_set = own.task.golden_set
+        cases = tuple(arrive.case(case) for case in golden_set.cases)
+        if any(new is not old for new, old in zip(cases, golden_set.cases, strict=True)):
+            golden_set = replace(golden_set, cases=cases, digest=digest_of_cases(cases))
+        attempts = {key: arrive.attempt(attempt) for key, attempt in own.attempts.items()}
+        tasks[name] = replace(own, task=replace(own.task, golden_set=golden_set), attempts=attempts)
+    return replace(results, tasks=tasks)
 
 
 def _shared_tasks(sides: Sequence[Side]) -> tuple[list[str], str]:
@@ -349,6 +366,7 @@ def _store(
             "plugins": plugin_rows([*reader, *scorer_names(suite)], registry),
         },
         kept=how.store.scores,
+        arrive=how.arrival(suite),
     )
     how.store.prepare()
     folder = out if out is not None else how.store.run_folder(results.name, plan)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from math import ceil
 from statistics import fmean
 from typing import Final
@@ -30,7 +30,7 @@ from evalharness.engine.judging import (
     prompt_of,
     prompts_as_suite,
 )
-from evalharness.engine.plan import cache_key, make_plan
+from evalharness.engine.plan import cache_key, cache_keys, make_plan
 from evalharness.engine.sides import SideSource, Surroundings
 from evalharness.engine.sink import FullKey
 from evalharness.engine.spending import cost_usd
@@ -107,7 +107,7 @@ def estimate_judges(
     for item in suite.evals:
         if item.judge is not None:
             for member in item.judge.panel or (item.judge,):
-                found.append(_Asking(item, item.judge, member, sides, around).cost(stages))
+                found.append(_Asking(suite, item, item.judge, member, sides, around).cost(stages))
     return tuple(found)
 
 
@@ -116,12 +116,14 @@ class _Asking:
 
     def __init__(
         self,
+        suite: Suite,
         item: EvalSpec,
         judge: Judge,
         member: Judge,
         sides: tuple[Answers, Answers],
         around: Surroundings,
     ) -> None:
+        self._redact = suite.redact
         self._item = item
         self._judge = member
         self._sides = sides
@@ -221,15 +223,18 @@ class _Asking:
         if how.fresh or not provider.cacheable or not prompts:
             return list(prompts)
         plan = make_plan(
-            prompts_as_suite(self._item, prompts),
+            prompts_as_suite(self._item, prompts, self._redact),
             candidate,
             repeats=1,
             recorded=False,
             provider_version=provider.version,
         )
-        keys = {r.case.id: cache_key(candidate, r, provider.version) for r in plan.requests}
-        known = known_keys(how.store.cache_path, keys.values())
-        return [prompt for prompt in prompts if keys[prompt.key] not in known]
+        keys = {
+            r.case.id: cache_keys(cache_key(candidate, r, provider.version), plan.redacted)
+            for r in plan.requests
+        }
+        known = known_keys(how.store.cache_path, chain.from_iterable(keys.values()))
+        return [prompt for prompt in prompts if known.isdisjoint(keys[prompt.key])]
 
     def _tokens(self, known: Sequence[Prompt], work: _Work) -> int | None:
         """Tokens in: a quarter of the characters; of answers to come, what the side is reckoned to say."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from evalharness._canon import digest
 from evalharness.core.candidates import Candidate
@@ -26,12 +26,14 @@ class Plan:
     """Requests in golden-set order, then case order, then repeat.
 
     `digest` names what is asked of whom (candidate, provider's version, golden sets with what prompts see of their
-    cards, repeats) and so the run folder; scorers are not in it: the same answers can be scored again without a call.
+    cards, repeats, what is redacted of answers) and so the run folder; scorers are not in it: the same answers can be
+    scored again without a call. `redacted` is the identity of what is taken out of answers before they are stored.
     """
 
     requests: tuple[Request, ...]
     repeats: int
     digest: str
+    redacted: tuple[Any, ...] = ()
 
     def wanted(self, asked: Asked | None) -> list[Request]:
         """The requests for the cases that are `asked` (None: all)."""
@@ -61,6 +63,7 @@ def make_plan(
     return Plan(
         requests=tuple(_requests(suite, candidate, repeats, recorded, likely)),
         repeats=repeats,
+        redacted=suite.redact.identity,
         digest=digest(
             [
                 candidate.digest,
@@ -69,6 +72,7 @@ def make_plan(
                 repeats,
                 # what is asked depends on the scorers in this one way
                 *(["log_likelihood", sorted(likely)] if likely else []),
+                *suite.redact.identity,
             ],
         ),
     )
@@ -149,6 +153,15 @@ def derived_seed(seed: int | None, repeat: int) -> int | None:
     if seed is None or repeat == 0:
         return seed
     return int.from_bytes(hashlib.sha256(f"{seed}:{repeat}".encode()).digest()[:4], "big") >> 1
+
+
+def cache_keys(key: str, redacted: Sequence[Any]) -> tuple[str, ...]:
+    """The keys of the cache that answer a call, the first one its own.
+
+    Answers that are stored redacted (`redacted` is the rules' identity) have entries apart. Those stored as they came
+    answer too, redacted when they are read: nothing is paid twice.
+    """
+    return (digest([key, *redacted]), key) if redacted else (key,)
 
 
 def cache_key(candidate: Candidate, request: Request, provider_version: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evalharness.content import PathPolicy
@@ -11,6 +12,7 @@ from evalharness.core.suites import EvalSpec, Suite
 from evalharness.engine.build import task_of
 from evalharness.errors import EvalHarnessError, MissingExtraError, PluginError, SpecError, UsageError
 from evalharness.plugins import Registry
+from evalharness.redaction import Arrival
 from evalharness.spec.benchmarks import completed, located, unfinished
 from evalharness.store.folder import read_manifest
 
@@ -21,6 +23,7 @@ def prepare(
     stored: Sequence[Path | None],
     paths: PathPolicy,
     registry: Registry,
+    arrive: Arrival,
     results: Mapping[str, Task] | None = None,
 ) -> tuple[Suite, tuple[str, ...]]:
     """The suite with every case known, its gate checked, and what a user should know of the tasks.
@@ -32,6 +35,7 @@ def prepare(
             depend on them.
         paths: of the suite's file.
         registry: where benchmarks are found.
+        arrive: what becomes of the cases that are brought: a run folder holds them.
         results: tasks that result files bring, by eval id.
 
     Raises:
@@ -58,11 +62,19 @@ def prepare(
                 refused[item.id] = str(error)
     if refused:
         raise SpecError(located(suite, refused, paths=paths))
+    tasks = {eval_id: _arrived(task, arrive) for eval_id, task in tasks.items()}
     whole, told = completed(suite, tasks, paths=paths, registry=registry)
     problems = unfinished(whole)
     if problems:
         raise SpecError(problems)
     return whole, told
+
+
+def _arrived(task: Task, arrive: Arrival) -> Task:
+    """A task whose cases hold nothing that is not to be stored; their ids and the set's digest stay."""
+    golden_set = task.golden_set
+    cases = tuple(arrive.case(case) for case in golden_set.cases)
+    return replace(task, golden_set=replace(golden_set, cases=cases))
 
 
 def make_benchmark(spec: BenchmarkSpec, registry: Registry) -> Benchmark:

@@ -13,6 +13,7 @@ from evalharness.core.runs import Run
 from evalharness.engine.plan import Asked, Plan
 from evalharness.engine.sink import CacheWriter, FullKey, key_of
 from evalharness.errors import StoreError
+from evalharness.redaction import Arrival
 from evalharness.store.cache import ResponseCache
 from evalharness.store.folder import ATTEMPTS, changed_files, is_run_folder, read_attempts, read_manifest
 from evalharness.store.journal import NAME as JOURNAL
@@ -88,9 +89,10 @@ class Leftover:
 
     def remember(self, attempts: Mapping[FullKey, Attempt], writer: CacheWriter) -> None:
         """Hand what a killed run had not yet committed to the cache, of the `attempts` that count."""
-        for attempt in self.journaled.attempts:
-            key = (attempt.golden_set, attempt.case_id, attempt.repeat)
-            if key in attempts and isinstance(attempt.outcome, Response):
+        for journaled in self.journaled.attempts:
+            key = (journaled.golden_set, journaled.case_id, journaled.repeat)
+            attempt = attempts.get(key)
+            if attempt is not None and isinstance(attempt.outcome, Response):
                 writer.put(key, attempt.outcome)
 
 
@@ -110,14 +112,18 @@ def answers_of(run: Run | None, plan: Plan) -> dict[FullKey, Attempt]:
 def from_cache(
     requests: Sequence[Request],
     cache: ResponseCache,
-    keys: Mapping[FullKey, str],
+    keys: Mapping[FullKey, Sequence[str]],
     attempts: dict[FullKey, Attempt],
+    arrive: Arrival,
 ) -> list[Request]:
-    """Answer from the cache what it knows, into `attempts`; returns the requests that stay open."""
-    known = cache.get_many([keys[key_of(r)] for r in requests])
+    """Answer from the cache what it knows, into `attempts`; returns the requests that stay open.
+
+    `keys`: of each request those that answer it, the first one known counts.
+    """
+    known = cache.get_many([key for request in requests for key in keys[key_of(request)]])
     still_open = []
     for request in requests:
-        response = known.get(keys[key_of(request)])
+        response = next((known[key] for key in keys[key_of(request)] if key in known), None)
         if response is None:
             still_open.append(request)
             continue
@@ -125,7 +131,7 @@ def from_cache(
             golden_set=request.golden_set,
             case_id=request.case.id,
             repeat=request.repeat,
-            outcome=response,
+            outcome=arrive.response(response),
             cached=True,
         )
     return still_open

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from evalharness.core.suites import ScorerSpec, Suite
 from evalharness.engine.spending import cost_usd, tokens_of
 from evalharness.errors import EvalHarnessError, MissingExtraError
 from evalharness.plugins import Registry
+from evalharness.redaction import Arrival
 from evalharness.store.scores import ScoreCache, score_key
 
 _AT_ONCE: Final = 256
@@ -46,6 +47,7 @@ def score_attempts(
     *,
     price: Price | None = None,
     kept: ScoreCache | None = None,
+    arrive: Arrival | None = None,
 ) -> dict[str, dict[AttemptKey, Score]]:
     """Score every attempt with every scorer of its eval. Failures have no score but where a scorer reads them, too.
 
@@ -55,10 +57,12 @@ def score_attempts(
         scorers: by metric id.
         price: the candidate's, for the cost of each response; None: not known.
         kept: what batch scorers said before, and where what they say now is kept.
+        arrive: what becomes of what a score tells of a case beside its value; None: nothing.
 
     Raises:
         UsageError: a batch scorer cannot score at all (a library or a sandbox is missing).
     """
+    clean = (arrive or Arrival(suite.redact)).score
     scores: dict[str, dict[AttemptKey, Score]] = {}
     for item in suite.evals:
         group = attempts[item.golden_set.name]
@@ -72,11 +76,11 @@ def score_attempts(
             metric_id = f"{item.id}/{spec.id}"
             scorer = scorers[metric_id]
             if isinstance(scorer, BatchScorer):
-                found = _score_many(scorer, spec, answered, kept)
+                found = _score_many(scorer, spec, answered, kept, suite.redact.identity, clean)
             else:
-                found = {key: _score_one(scorer, *pair) for key, pair in answered.items()}
+                found = {key: clean(_score_one(scorer, *pair)) for key, pair in answered.items()}
             if isinstance(scorer, FailureScorer):
-                found = _with_failures(scorer, group, cases, found)
+                found = _with_failures(scorer, group, cases, found, clean)
             scores[metric_id] = found
     return scores
 
@@ -102,16 +106,22 @@ def _score_many(
     spec: ScorerSpec,
     answered: Mapping[AttemptKey, tuple[Case, Response]],
     kept: ScoreCache | None,
+    identity: Sequence[Any],
+    clean: Callable[[Score], Score],
 ) -> dict[AttemptKey, Score]:
     """What is kept, and the scorer for the rest: each distinct pair of case and response is read once."""
     params = scorer.identity if isinstance(scorer, IdentifiedScorer) else spec.params
-    keys = {key: score_key(spec.name, scorer.version, params, *pair) for key, pair in answered.items()}
-    known: dict[str, Score] = dict(kept.get_many(list(keys.values()))) if kept is not None else {}
+    keys = {
+        key: score_key(spec.name, scorer.version, params, *pair, identity) for key, pair in answered.items()
+    }
+    found = kept.get_many(list(keys.values())) if kept is not None else {}
+    known = {name: clean(score) for name, score in found.items()}
     rest = {name: answered[key] for key, name in keys.items() if name not in known}
     names = list(rest)
     for start in range(0, len(names), _AT_ONCE):
         part = names[start : start + _AT_ONCE]
-        new = dict(zip(part, _asked(scorer, [rest[name] for name in part]), strict=True))
+        said = _asked(scorer, [rest[name] for name in part])
+        new = {name: clean(score) for name, score in zip(part, said, strict=True)}
         if kept is not None:  # what could not be scored now may be scored next time
             kept.put_many({name: score for name, score in new.items() if isinstance(score, Scored)})
         known |= new
@@ -136,6 +146,7 @@ def _with_failures(
     group: Mapping[AttemptKey, Attempt],
     cases: Mapping[str, Case],
     found: Mapping[AttemptKey, Score],
+    clean: Callable[[Score], Score],
 ) -> dict[AttemptKey, Score]:
     """The scores in the attempts' order, failed attempts among them."""
     every: dict[AttemptKey, Score] = {}
@@ -145,9 +156,9 @@ def _with_failures(
             every[key] = found[key]
             continue
         try:
-            every[key] = _checked(scorer.score_failure(cases[key[0]], outcome))
+            every[key] = clean(_checked(scorer.score_failure(cases[key[0]], outcome)))
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the reason is kept and shown
-            every[key] = _raised(error)
+            every[key] = clean(_raised(error))
     return every
 
 

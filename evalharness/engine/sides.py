@@ -379,7 +379,13 @@ def choose_suite(
     else:
         path = _one_path([name for name in named if name is not None], surroundings)
     suite = load_suite(path, paths=surroundings.paths, registry=surroundings.registry)
-    whole, told = prepare(suite, stored=stored, paths=surroundings.paths, registry=surroundings.registry)
+    whole, told = prepare(
+        suite,
+        stored=stored,
+        paths=surroundings.paths,
+        registry=surroundings.registry,
+        arrive=surroundings.how.arrival(suite),
+    )
     for text in told:
         surroundings.how.progress.note(text)
     return whole
@@ -398,12 +404,24 @@ def _one_path(named: Sequence[str], surroundings: Surroundings) -> Path:
 
 
 def _as_scored_by(suite: Suite, folder: Path, surroundings: Surroundings) -> Run:
-    """A stored run as this suite scores it: as stored where the suite is unchanged, else scored again in memory."""
+    """A stored run as this suite scores it: as stored where the suite is unchanged, else scored again in memory.
+
+    So is one that was stored where fewer keys were known than here, of which something is to be taken out.
+    """
     stored = load_run(folder)
     moved = {g.name for g in suite.golden_sets if stored.golden_sets.get(g.name) != g.digest}
     answered = carried(folder, suite, stored.golden_sets) if moved else frozenset()
-    if stored.suite_digest == suite.digest or moved - answered:
+    arrive = surroundings.how.arrival(suite)
+    same = stored.suite_digest == suite.digest and all(
+        arrive.attempt(attempt) is attempt for group in stored.attempts.values() for attempt in group.values()
+    )
+    if same or moved - answered:
         return stored
     return rescore_folder(
-        folder, suite, surroundings.registry, surroundings.how.store.scores, carried=answered
+        folder,
+        suite,
+        surroundings.registry,
+        surroundings.how.store.scores,
+        arrive=arrive,
+        carried=answered,
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from evalharness.core.attempts import Attempt, Failure, Response
+from evalharness.core.cases import Case
 from evalharness.core.scores import Score, Scored, Unscored
 from evalharness.core.suites import Redaction
 from evalharness.errors import CallError
@@ -45,6 +46,11 @@ class Arrival:
         old = attempt.outcome
         new = self.plain(old) if isinstance(old, Failure) else self.response(old)
         return attempt if new is old else replace(attempt, outcome=new)
+
+    def case(self, case: Case) -> Case:
+        """A case that another tool brings, and that is stored with the answers."""
+        clean = self.plain(case)
+        return case if clean is case else replace(clean, id=case.id)
 
     def error(self, error: CallError) -> CallError:
         """Why a call failed."""

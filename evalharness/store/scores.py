@@ -21,10 +21,20 @@ _NOT_READ: Final = ("latency_ms", "usage", "model", "finish_reason")
 """What a response says of its making and a batch scorer must not depend on."""
 
 
-def score_key(name: str, version: str, params: Mapping[str, Any], case: Case, response: Response) -> str:
-    """The identity of one score: the scorer with its parameters, and all it may read."""
+def score_key(
+    name: str,
+    version: str,
+    params: Mapping[str, Any],
+    case: Case,
+    response: Response,
+    stored: Sequence[Any] = (),
+) -> str:
+    """The identity of one score: the scorer with its parameters, all it may read, and what its details may tell.
+
+    `stored`: the identity of redaction where scores are stored redacted.
+    """
     row = {key: value for key, value in response_to_row(response).items() if key not in _NOT_READ}
-    return digest([name, version, dict(params), case_to_row(case), row])
+    return digest([name, version, dict(params), case_to_row(case), row, *stored])
 
 
 class ScoreCache:
