@@ -3,7 +3,7 @@
 Names that repeat (metrics, slices, kinds of change) stand once and are referred to by their place. What is empty is
 left out. The keys of a case:
 
-    k key   a anchor   g group (0 regressed, 1 changed, 2 fixed)   x critical   w where   c kind of change   d detail
+    k key   a anchor   g group (its place in `groups`)   x critical   w where   c kind of change   d detail
     t slices   q question   Q characters of it not shown   y accepted answers   Y how many more
     m [metric, movement, 1 better | −1 worse | 0 neither]
     b, e answers of baseline and candidate: [characters before, after, same, changed, same, changed, …]
@@ -20,11 +20,11 @@ from typing import Any, Final
 
 from evalharness.report.cases import CasesView, CaseView
 from evalharness.report.diff import Marked
+from evalharness.report.movement import GROUPS
 from evalharness.report.opinions import CaseVerdict
 
 MOST: Final = 16_000_000
 """Characters of JSON at most; cases beyond are left out."""
-_GROUPS: Final = {"regressed": 0, "changed": 1, "fixed": 2}
 
 
 class _Names:
@@ -45,7 +45,7 @@ def case_data(cases: CasesView, most: int = MOST) -> tuple[str, int]:
     metrics, tags, labels, details = _Names(), _Names(), _Names(), _Names()
     rows: list[str] = []
     size = 0
-    for case in (*cases.regressed.cases, *cases.changed.cases, *cases.fixed.cases):
+    for case in cases.all:
         row = _json(_case(case, metrics, tags, labels, details))
         size += len(row) + 1
         if size > most:
@@ -55,6 +55,7 @@ def case_data(cases: CasesView, most: int = MOST) -> tuple[str, int]:
         name: list(found.places)
         for name, found in (("metrics", metrics), ("tags", tags), ("labels", labels), ("details", details))
     }
+    names["groups"] = list(GROUPS.values())
     return _json(names)[:-1] + ',"cases":[\n' + ",\n".join(rows) + "\n]}", len(rows)
 
 
@@ -67,7 +68,7 @@ def _case(case: CaseView, metrics: _Names, tags: _Names, labels: _Names, details
     row: dict[str, Any] = {
         "k": case.key,
         "a": case.anchor,
-        "g": _GROUPS[case.group],
+        "g": list(GROUPS).index(case.group),
         "x": int(case.critical),
         "w": case.where,
         "c": labels.place(case.cause.label) + 1,

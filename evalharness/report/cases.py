@@ -6,19 +6,19 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from evalharness.core.attempts import Failure, Response
 from evalharness.core.cases import Case
-from evalharness.core.comparisons import CaseChange, Comparison, CriticalFailure, MetricComparison
+from evalharness.core.comparisons import CaseChange, CriticalFailure, MetricComparison
+from evalharness.core.verdicts import Verdict
 from evalharness.report import numbers
-from evalharness.report.causes import Cause, Causes, worst_fall
+from evalharness.report.causes import Cause, Causes
 from evalharness.report.diff import SHOWN, Effort, Marked, Part, plain, word_diff
 from evalharness.report.groups import Tally, tallies
+from evalharness.report.movement import GROUPS, Group, best_gain, fallen, group_of, metrics_of, worst_fall
 from evalharness.report.opinions import CaseVerdict, Verdicts, by_case, case_verdicts, preference
 from evalharness.report.text import one_line, strip_control
-
-Group: TypeAlias = Literal["regressed", "fixed", "changed"]
 
 _QUESTION: Final = 700
 _TARGETS: Final = 4
@@ -37,8 +37,9 @@ class Limits:
     """How many cases a report holds at most: of each group, in all, and about how many characters of their answers."""
 
     regressed: int = 10_000
+    worse: int = 10_000
+    better: int = 10_000
     fixed: int = 10_000
-    changed: int = 10_000
     cases: int = 10_000
     characters: int = 8_000_000
 
@@ -120,59 +121,61 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CasesView:
-    """Every case a report shows: critical failures first, then regressed, fixed, other changes (largest fall first).
+    """Every case a report shows: critical failures first, then what regressed, scored worse, scored better, is fixed.
 
-    `tallies` count all changed cases, those that are not shown among them, by what changed.
+    Among those that scored worse, what is behind a drop that fails comes first (`movement.fallen`), the largest falls
+    first. `tallies` count all changed cases, those that are not shown among them, by what changed.
     """
 
     critical: tuple[CriticalView, ...]
     critical_total: int
     regressed: Shown
+    worse: Shown
+    better: Shown
     fixed: Shown
-    changed: Shown
     tallies: tuple[Tally, ...]
+
+    @property
+    def groups(self) -> tuple[tuple[Group, Shown], ...]:
+        """The groups in order."""
+        return tuple((group, getattr(self, group)) for group in GROUPS)
 
     @property
     def all(self) -> tuple[CaseView, ...]:
         """The shown cases of all groups in order."""
-        return (*self.regressed.cases, *self.fixed.cases, *self.changed.cases)
+        return tuple(case for _, shown in self.groups for case in shown.cases)
 
 
-def build_cases(comparison: Comparison, limits: Limits | None = None) -> CasesView:
+def build_cases(verdict: Verdict, limits: Limits | None = None) -> CasesView:
     """Pick and prepare the cases to show. Time and size are bounded by `limits`, whatever the comparison holds."""
-    limits = limits or Limits()
+    limits, comparison = limits or Limits(), verdict.comparison
     critical = {failure.key for failure in comparison.critical}
-    metrics = {metric.id: metric for metric in comparison.metrics}
+    metrics = metrics_of(comparison)
     reader = Causes(comparison)
     causes = {change.key: reader.of(change) for change in comparison.changes}
+    grouped: dict[Group, list[CaseChange]] = {group: [] for group in GROUPS}
+    for change in comparison.changes:
+        grouped[group_of(change, metrics)].append(change)
+    place = {key: number for number, key in enumerate(fallen(verdict))}
     # Stable: given order within the critical ones and within the rest.
-    regressed = sorted((c for c in comparison.changes if c.regressed), key=lambda c: c.key not in critical)
-    fixed = [c for c in comparison.changes if c.fixed and not c.regressed]
-    changed = [c for c in comparison.changes if not c.fixed and not c.regressed]
-    changed.sort(key=lambda c: worst_fall(c, metrics))
-    most_changed = limits.cases - min(len(regressed), limits.regressed)
-    most_fixed = most_changed - min(len(changed), limits.changed)
-    chosen: dict[Group, list[CaseChange]] = {
-        "regressed": regressed[: min(limits.regressed, limits.cases)],
-        "changed": changed[: max(0, min(limits.changed, most_changed))],
-        "fixed": fixed[: max(0, min(limits.fixed, most_fixed))],
-    }
+    grouped["regressed"].sort(key=lambda c: c.key not in critical)
+    grouped["worse"].sort(key=lambda c: (place.get(c.key, len(place)), worst_fall(c, metrics)))
+    grouped["better"].sort(key=lambda c: -best_gain(c, metrics))
+    # In the order a reader meets them: what room and effort there is goes to those that broke.
+    chosen: dict[Group, list[CaseChange]] = {}
+    left = limits.cases
+    for group, changes in grouped.items():
+        chosen[group] = changes[: max(0, min(getattr(limits, group), left))]
+        left -= len(chosen[group])
     room = limits.of_text(sum(map(len, chosen.values())))
     maker = _Maker(critical, metrics, by_case(comparison.judges), Effort(), room, causes)
-    # In the order a reader meets them: what effort there is goes to those that broke.
-    shown: dict[Group, tuple[CaseView, ...]] = {
-        group: tuple(maker.view(change, group) for change in chosen[group])
-        for group in ("regressed", "fixed", "changed")
-    }
+    shown = {group: tuple(maker.view(c, group) for c in changes) for group, changes in chosen.items()}
     anchors = {view.anchor for views in shown.values() for view in views}
-    failures = comparison.critical[:_CRITICAL]
     return CasesView(
-        critical=tuple(_critical(failure, anchors) for failure in failures),
+        critical=tuple(_critical(failure, anchors) for failure in comparison.critical[:_CRITICAL]),
         critical_total=len(comparison.critical),
-        regressed=Shown(shown["regressed"], len(regressed)),
-        fixed=Shown(shown["fixed"], len(fixed)),
-        changed=Shown(shown["changed"], len(changed)),
-        tallies=tallies(comparison.changes, causes),
+        tallies=tallies(comparison, causes),
+        **{group: Shown(views, len(grouped[group])) for group, views in shown.items()},
     )
 
 

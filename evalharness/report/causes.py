@@ -13,6 +13,7 @@ from evalharness.core.attempts import Failure, Response
 from evalharness.core.cases import Case
 from evalharness.core.comparisons import CaseChange, Comparison, MetricComparison
 from evalharness.core.suites import JUDGE_METRIC
+from evalharness.report.movement import group_of, metrics_of
 from evalharness.report.text import one_line
 from evalharness.scorers.surface import refuses
 
@@ -64,14 +65,12 @@ class Causes:
     """
 
     def __init__(self, comparison: Comparison) -> None:
-        self._metrics = {metric.id: metric for metric in comparison.metrics}
+        self._metrics = metrics_of(comparison)
         self._labels = _label_sets(comparison.changes)
 
     def of(self, change: CaseChange) -> Cause:
         """The cause of one change."""
-        better = change.fixed and not change.regressed
-        if not change.fixed and not change.regressed:
-            better = worst_fall(change, self._metrics) >= 0
+        better = group_of(change, self._metrics) in ("better", "fixed")
         kind, detail = self._kind(change, better)
         return Cause(LABELS[kind][better], one_line(detail, 120))
 
@@ -118,15 +117,6 @@ class Causes:
         moved = [self._metrics[m] for m in change.deltas if m in self._metrics]
         judged = moved and all(m.kind == "preference" or m.scorer == JUDGE_METRIC for m in moved)
         return ("judge", "") if judged else None
-
-
-def worst_fall(change: CaseChange, metrics: Mapping[str, MetricComparison]) -> float:
-    """The worst movement of a case in margins of its metric: characters and fractions rank together; 0 at most."""
-    falls = [0.0]
-    for metric_id, delta in change.deltas.items():
-        metric = metrics.get(metric_id)
-        falls.append(delta / metric.max_drop if metric is not None and metric.max_drop > 0 else delta)
-    return min(falls)
 
 
 def _scorer(metric: MetricComparison) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from evalharness.core.comparisons import CaseChange, Comparison, MetricComparison
+from evalharness.core.comparisons import Comparison, MetricComparison
 from evalharness.core.verdicts import Verdict
 from evalharness.report import numbers
 from evalharness.report.causes import Cause
+from evalharness.report.movement import group_of, metrics_of
 from evalharness.report.text import one_line
 
 _DETAILS: Final = 4
@@ -28,7 +29,8 @@ class Tally:
 
     label: str
     regressed: int
-    changed: int
+    worse: int
+    better: int
     fixed: int
     details: tuple[tuple[str, int], ...]
     more: int
@@ -36,27 +38,34 @@ class Tally:
     @property
     def total(self) -> int:
         """Cases in all."""
-        return self.regressed + self.changed + self.fixed
+        return self.regressed + self.worse + self.better + self.fixed
 
 
-def tallies(changes: Iterable[CaseChange], causes: Mapping[str, Cause]) -> tuple[Tally, ...]:
+def tallies(comparison: Comparison, causes: Mapping[str, Cause]) -> tuple[Tally, ...]:
     """Every kind of change, the one with most regressed cases first; `causes` by the key of the case."""
+    metrics = metrics_of(comparison)
     counts: dict[str, Counter[str]] = {}
     details: dict[str, Counter[str]] = {}
-    for change in changes:
+    for change in comparison.changes:
         cause = causes[change.key]
-        group = "regressed" if change.regressed else "fixed" if change.fixed else "changed"
-        counts.setdefault(cause.label, Counter())[group] += 1
+        counts.setdefault(cause.label, Counter())[group_of(change, metrics)] += 1
         if cause.detail:
             details.setdefault(cause.label, Counter())[cause.detail] += 1
     rows = []
     for label, found in counts.items():
         named = sorted(details.get(label, Counter()).items(), key=lambda item: (-item[1], item[0]))
         shown = tuple(named[:_DETAILS])
-        rows.append(
-            Tally(label, found["regressed"], found["changed"], found["fixed"], shown, len(named) - len(shown))
+        row = Tally(
+            label=label,
+            regressed=found["regressed"],
+            worse=found["worse"],
+            better=found["better"],
+            fixed=found["fixed"],
+            details=shown,
+            more=len(named) - len(shown),
         )
-    rows.sort(key=lambda row: (-row.regressed, -row.changed, -row.fixed, row.label))
+        rows.append(row)
+    rows.sort(key=lambda row: (-row.regressed, -row.worse, -row.better, -row.fixed, row.label))
     return tuple(rows)
 
 

@@ -14,6 +14,7 @@ from evalharness.report.case_data import case_data
 from evalharness.report.cases import build_cases
 from evalharness.report.evidence import EARLY_MARK, EARLY_MEANS
 from evalharness.report.groups import concentrations
+from evalharness.report.movement import FLIPS, GROUPS, NO_FLIPS
 from evalharness.report.page import asset, content_policy, template
 from evalharness.report.plot import Panel, panels
 from evalharness.report.spread import histograms, percentiles
@@ -40,7 +41,7 @@ def render_html(verdict: Verdict, logs: Sequence[Log] = (), history: Sequence[Me
     are held, which the script draws as they are looked at, and the page says what it leaves out.
     """
     view = build_view(verdict)
-    cases = build_cases(verdict.comparison)
+    cases = build_cases(verdict)
     data, held = case_data(cases)
     where = concentrations(verdict)
     css, js = asset("report.css"), asset("report.js")
@@ -53,9 +54,12 @@ def render_html(verdict: Verdict, logs: Sequence[Log] = (), history: Sequence[Me
         where=where,
         data=Markup(data),
         first=_FIRST,
-        static=sum(min(_FIRST, len(s.cases)) for s in (cases.regressed, cases.changed, cases.fixed)),
+        static=sum(min(_FIRST, len(shown.cases)) for _, shown in cases.groups),
         held=held,
-        total=cases.regressed.total + cases.changed.total + cases.fixed.total,
+        total=view.n_changed,
+        names=GROUPS,
+        present={group for group, count in view.moved.items() if count},
+        flips=FLIPS if view.flips else NO_FLIPS,
         histograms=histograms(verdict.comparison),
         percentiles=percentiles(verdict.comparison),
         trends=build_trends(history),

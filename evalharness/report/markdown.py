@@ -11,6 +11,7 @@ from evalharness.report.cases import CasesView, CaseView, CriticalView, Limits, 
 from evalharness.report.diff import Part
 from evalharness.report.evidence import EARLY_MARK, EARLY_MEANS, FLAKY_SHOWN, AnchorView, FlakyView
 from evalharness.report.judges import JudgeView
+from evalharness.report.movement import fallen
 from evalharness.report.text import one_line
 from evalharness.report.view import EVEN_MARK, EVEN_MEANS, MetricRow, SideView, View, build_view
 
@@ -36,15 +37,17 @@ _TICKS = re.compile(r"`+")
 def render_markdown(verdict: Verdict) -> str:
     """The summary, at most `LIMIT` characters; where rows are left out, a line says how many."""
     view = build_view(verdict)
-    cases = build_cases(verdict.comparison, Limits(regressed=_CASE_ROWS, fixed=0, changed=0))
+    fell = fallen(verdict)
+    limits = Limits(regressed=_CASE_ROWS, worse=min(len(fell), _CASE_ROWS), better=0, fixed=0)
+    cases = build_cases(verdict, limits)
     head = [*_verdict(view), *_advisories(view), *_reasons(view)]
     tail = [*_coverage(view), *_warnings(view), *_steps(view), *_about(view)]
     left = LIMIT - _size(head) - _size(tail) - 400
     metrics, left = _metrics(view, left)
     waivers = _waivers(view, left // 6)
     evidence = [*_judges(view.judges, left // 6), *_evidence(view, left // 3)]
-    regressed = _cases(cases, left - _size(waivers) - _size(evidence))
-    return "\n".join([*head, *metrics, *waivers, *regressed, *evidence, *tail]).rstrip() + "\n"
+    broke = _cases(cases, len(fell), left - _size(waivers) - _size(evidence))
+    return "\n".join([*head, *metrics, *waivers, *broke, *evidence, *tail]).rstrip() + "\n"
 
 
 def prose(text: str) -> str:
@@ -163,12 +166,14 @@ def _metric(row: MetricRow) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _cases(cases: CasesView, left: int) -> list[str]:
+def _cases(cases: CasesView, fell: int, left: int) -> list[str]:
+    """Critical and regressed cases, then the `fell` ones that are behind a drop without a flip."""
     failed = {failure.key for failure in cases.critical}
     rows = [_case(case, critical=case.key in failed) for case in cases.regressed.cases]
     if not cases.regressed.left_out:
         rows += [_critical(failure) for failure in cases.critical if not failure.anchor]
-    total = len(rows) + cases.regressed.left_out
+    total = len(rows) + cases.regressed.left_out + fell
+    rows += [_case(case, critical=False) for case in cases.worse.cases[:fell]]
     if not total:
         return []
     title = f"**What broke** ({total:,})"

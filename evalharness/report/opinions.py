@@ -90,7 +90,7 @@ def _said(one: JudgedEval, judgment: Judgment) -> str:
     elif judgment.flipped:
         said = "the verdict depends on the order, so it counts as a tie"
     elif one.judge.mode == "pairwise":
-        said = preference(judgment.value)
+        said = _weighed(judgment.value)
     else:
         noun = "criteria met" if one.judge.mode == "pointwise" else "claims supported"
         said = f"{percent(judgment.value)} of the {noun}"
@@ -98,13 +98,20 @@ def _said(one: JudgedEval, judgment: Judgment) -> str:
 
 
 def preference(value: float) -> str:
-    """A preference for the candidate in words: "prefers the candidate", "a tie", "leans to the baseline (0.25)"."""
+    """A preference for the candidate in words: "prefers the candidate", "a tie", "leans to the baseline"."""
     if abs(value - 0.5) <= _EXACT:
         return "a tie"
     side = "candidate" if value > 0.5 else "baseline"
     if value in (0.0, 1.0):
         return f"prefers the {side}"
-    return f"leans to the {side} ({numbers.case_value(value, 'fraction')} of 1 for the candidate)"
+    return f"leans to the {side}"
+
+
+def _weighed(value: float) -> str:
+    """The same with the value where words leave it open: "leans to the baseline (0.25 of 1 for the candidate)"."""
+    said = preference(value)
+    exact = f" ({numbers.case_value(value, 'fraction')} of 1 for the candidate)"
+    return said + (exact if said.startswith("leans") else "")
 
 
 _SHOWN_AS: Final = {"AB": "Baseline's answer first (A)", "BA": "Candidate's answer first (A)"}
@@ -117,7 +124,7 @@ def _vote(one: JudgedEval, vote: Vote, room: int) -> VoteView:
     if vote.value is None:
         said = f"no verdict: {one_line(vote.problem or 'no reason is known', 400)}"
     elif one.judge.mode == "pairwise":
-        said = preference(vote.value)
+        said = _weighed(vote.value)
     else:
         said = percent(vote.value)
     raw = vote.raw if vote.value is None else ""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import jinja2
+from markupsafe import Markup, escape
 
 from evalharness.report.text import tall
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
+_TICKED: Final = re.compile(r"`([^`\n]{1,200})`")
 
 
 @cache
@@ -32,7 +35,13 @@ def template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.globals["tall"] = tall
+    environment.filters["coded"] = _coded
     return environment.get_template(name)
+
+
+def _coded(text: str) -> Markup:
+    """Escaped, and what stands between backticks as code."""
+    return Markup(_TICKED.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def content_policy(css: str, js: str | None = None) -> str:

@@ -110,12 +110,14 @@ def _where(where: Sequence[Where]) -> str:
 
 
 def _how(tallies: Sequence[Tally]) -> str:
-    """What changed in the cases that regressed or, where no metric flips, in those that changed."""
-    regressed = sum(tally.regressed for tally in tallies)
-    counts = [(t.regressed if regressed else t.changed, t) for t in tallies]
-    rows = sorted([row for row in counts if row[0]], key=lambda row: -row[0])
-    if not rows:
+    """What changed in the cases that regressed or, where none did, in those that scored worse."""
+    regressed, worse, better, fixed = (
+        sum(getattr(tally, group) for tally in tallies) for group in ("regressed", "worse", "better", "fixed")
+    )
+    if not regressed and not worse:
         return ""
+    counts = [(t.regressed if regressed else t.worse, t) for t in tallies]
+    rows = sorted([row for row in counts if row[0]], key=lambda row: -row[0])
     said = []
     for count, tally in rows[:_KINDS]:
         named = f"{tally.label[0].lower()}{tally.label[1:]} {count:,}"
@@ -127,10 +129,12 @@ def _how(tallies: Sequence[Tally]) -> str:
         said.append(named)
     rest = sum(count for count, _ in rows[_KINDS:])
     said += [f"otherwise {rest:,}"] if rest else []
-    fixed = sum(tally.fixed for tally in tallies)
-    tail = "" if not regressed else f"; {words.plural(fixed, 'case')} fixed" if fixed else "; none fixed"
-    total = words.plural(sum(count for count, _ in rows), "case")
-    return f"{total} {'regressed' if regressed else 'changed'}: {', '.join(said)}{tail}."
+    tail = [f"{worse:,} more scored worse"] if regressed and worse else []
+    tail += [f"{better:,} scored better"] if better else []
+    tail += [f"{words.plural(fixed, 'case')} fixed"] if fixed else ["none fixed"] if regressed else []
+    total = words.plural(regressed or worse, "case")
+    verb = "regressed" if regressed else "scored worse"
+    return f"{'; '.join([f'{total} {verb}: ' + ', '.join(said), *tail])}."
 
 
 def _better(checks: Sequence[Check]) -> str:

@@ -124,7 +124,9 @@ def _classes(sides: list[dict[str, dict[str, float]]]) -> ClassTable | None:
         (one_line(name, 80), tuple((cell(sides[0], name, m), cell(sides[1], name, m)) for m in measures))
         for name in names[:_CLASSES]
     )
-    shown = tuple("F1" if m == "f1" else one_line(m.replace("_", " "), 40) for m in measures)
+    shown = tuple(
+        "F1" if m == "f1" else one_line(m[:1].upper() + m[1:].replace("_", " "), 40) for m in measures
+    )
     return ClassTable(shown, rows, len(names) - len(rows))
 
 

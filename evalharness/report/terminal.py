@@ -17,6 +17,7 @@ from rich.text import Text
 
 from evalharness.core.verdicts import Outcome, Status, Verdict
 from evalharness.report.evidence import EARLY_MARK, EARLY_MEANS, FLAKY_SHOWN, AnchorView, FlakyView
+from evalharness.report.movement import GROUPS, fallen
 from evalharness.report.text import one_line
 from evalharness.report.view import EVEN_MARK, EVEN_MEANS, MetricRow, View, build_view
 
@@ -91,9 +92,9 @@ def render_terminal(verdict: Verdict, *, width: int, color: bool) -> str:
 
 def _heading(console: Console, view: View) -> None:
     text = Text()
-    text.append(view.candidate.name, "bold")
+    text.append(view.names[0], "bold")
     text.append(" against ", "dim")
-    text.append(view.baseline.name, "bold")
+    text.append(view.names[1], "bold")
     text.append(" on suite ", "dim")
     text.append(view.suite, "bold")
     console.print(text)
@@ -209,12 +210,9 @@ def _cases(console: Console, verdict: Verdict, view: View) -> None:
     comparison = verdict.comparison
     critical = dict.fromkeys(failure.key for failure in comparison.critical)
     _keys(console, "critical", list(critical), "bold red")
-    _keys(
-        console,
-        "regressed",
-        [c.key for c in comparison.changes if c.regressed and c.key not in critical],
-        "red",
-    )
+    regressed = [c.key for c in comparison.changes if c.regressed and c.key not in critical]
+    _keys(console, GROUPS["regressed"], regressed, "red")
+    _keys(console, f"{GROUPS['worse']}, largest falls first", [*fallen(verdict)], "red")
 
 
 def _keys(console: Console, label: str, keys: list[str], style: str) -> None:

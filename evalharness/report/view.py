@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from evalharness.report import numbers, words
 from evalharness.report.comparison_json import NO_ESTIMATE, own_scale
 from evalharness.report.evidence import EARLY_MARK, Evidence, build_evidence, waiver_state
 from evalharness.report.judges import JudgeView, advisories, build_judges
+from evalharness.report.movement import GROUPS, Group, flips, group_of, metrics_of
 from evalharness.report.text import one_line
 
 _NAME = 120
@@ -149,6 +151,7 @@ class View:
     """A verdict as every renderer shows it. All text is free of control characters; none of it is escaped.
 
     `metrics` is the main table: each metric, followed by those of its slices that gate. `slices` holds every slice.
+    `moved` counts the changed cases by what became of them; `flips`: a case can regress or be fixed here.
     `advisories` say which judges may not gate and why; they stand beside the verdict, and not among `warnings`.
     """
 
@@ -170,8 +173,8 @@ class View:
     metrics: tuple[MetricRow, ...]
     slices: tuple[MetricRow, ...]
     n_changed: int
-    n_regressed: int
-    n_fixed: int
+    moved: Mapping[Group, int]
+    flips: bool
     n_critical: int
     evidence: Evidence
     judges: tuple[JudgeView, ...]
@@ -182,14 +185,29 @@ class View:
         return self.baseline, self.candidate
 
     @property
+    def names(self) -> tuple[str, str]:
+        """Candidate and baseline as told apart: by their runs where both have one name."""
+        if self.candidate.name != self.baseline.name:
+            return self.candidate.name, self.baseline.name
+        return (
+            f"{self.candidate.name} (run {self.candidate.run_short})",
+            f"{self.baseline.name} (run {self.baseline.run_short})",
+        )
+
+    @property
     def changes_line(self) -> str:
-        """How many cases moved, in one sentence."""
-        other = self.n_changed - self.n_regressed - self.n_fixed
+        """How many cases moved, in one sentence. What no metric here can do is not counted: see `movement.NO_FLIPS`."""
         if not self.metrics:
             return "No case was compared."
         if not self.n_changed:
-            return "No case changed."
-        parts = [f"{self.n_regressed:,} regressed", f"{self.n_fixed:,} fixed", f"{other:,} otherwise changed"]
+            percentiles = any(row.kind == "quantile" for row in self.metrics)
+            return "No case changed." + (" Times are compared over all answers." if percentiles else "")
+        told = ("regressed", "fixed") if self.flips else ()
+        parts = [
+            f"{self.moved[group]:,} {word}"
+            for group, word in GROUPS.items()
+            if self.moved[group] or group in told
+        ]
         line = f"{words.plural(self.n_changed, 'case')} changed: " + ", ".join(parts)
         if self.n_critical:
             line += f"; {words.plural(self.n_critical, 'critical case')} failed"
@@ -200,8 +218,8 @@ def build_view(verdict: Verdict) -> View:
     """Everything but the cases, which `report.cases` builds for the renderers that show them."""
     comparison = verdict.comparison
     changes = comparison.changes
-    regressed = sum(change.regressed for change in changes)
-    fixed = sum(change.fixed and not change.regressed for change in changes)
+    metrics = metrics_of(comparison)
+    groups = Counter(group_of(change, metrics) for change in changes)
     evidence = build_evidence(verdict)
     problems = [p for p in comparison.problems if p not in verdict.reasons]
     warnings = tuple(dict.fromkeys((*verdict.warnings, *comparison.warnings)))
@@ -225,8 +243,8 @@ def build_view(verdict: Verdict) -> View:
         metrics=tuple(_row(c, comparison.alpha, evidence.early) for c in words.table_checks(verdict)),
         slices=tuple(_row(c, comparison.alpha, evidence.early) for c in verdict.slice_checks),
         n_changed=len(changes),
-        n_regressed=regressed,
-        n_fixed=fixed,
+        moved={group: groups[group] for group in GROUPS},
+        flips=flips(comparison),
         n_critical=len({failure.key for failure in comparison.critical}),
         evidence=evidence,
         judges=build_judges(comparison.judges),

@@ -9,6 +9,7 @@ from evalharness.core.comparisons import MetricComparison
 from evalharness.core.verdicts import Check, Outcome, Status, Verdict
 from evalharness.report import numbers
 from evalharness.report.comparison_json import own_scale
+from evalharness.report.movement import fallen
 from evalharness.report.text import one_line
 
 OUTCOME_WORD: Final[dict[Outcome, str]] = {
@@ -121,6 +122,10 @@ def next_steps(verdict: Verdict) -> tuple[str, ...]:
         if any(change.regressed for change in verdict.comparison.changes) or verdict.comparison.critical:
             steps.append(
                 "Read the regressed cases: critical ones first, then what they have in common by slice."
+            )
+        elif fallen(verdict):
+            steps.append(
+                "Read the cases that scored worse: the largest falls first, then what they have in common by slice."
             )
         worse = _named(verdict, "regression")
         if worse:

@@ -95,7 +95,7 @@ def test_the_embedded_example_is_caught_and_told(made: Made, github: GitHub) -> 
         line.startswith(f"::error file={cases},line={row},title=case regressed::routing-002: ")
         for line in errors
     )
-    assert "::notice::81 more cases regressed; the report has them all" in ran.annotations
+    assert "::notice::81 more cases got worse; the report has them all" in ran.annotations
     assert str(job.folder) not in (job.folder / "evalharness-report" / "ci.json").read_text()
     # the base was asked in its own files, and those are gone
     assert git(job.folder, "worktree", "list").count("\n") == 0

@@ -165,7 +165,7 @@ def test_the_tail_is_that_of_the_hypergeometric_distribution(case: tuple[int, in
 
 
 def story(verdict: Verdict) -> str:
-    return build_story(verdict, build_cases(verdict.comparison).tallies, concentrations(verdict))
+    return build_story(verdict, build_cases(verdict).tallies, concentrations(verdict))
 
 
 def test_the_story_says_what_got_worse_where_how_and_what_cannot_be_told() -> None:
@@ -203,7 +203,7 @@ def test_the_story_of_a_pass_and_of_nothing() -> None:
 
 def test_kinds_are_counted_over_all_cases_those_not_shown_among_them() -> None:
     wrong = tuple(made("billing", "refund", key=f"w{i}", targets=("billing",)) for i in range(7))
-    cases = build_cases(build.verdict(changes=(*wrong, made("a", NUMBER))).comparison, Limits(regressed=2))
+    cases = build_cases(build.verdict(changes=(*wrong, made("a", NUMBER))), Limits(regressed=2))
     assert len(cases.regressed.cases) == 2
     assert [(row.label, row.regressed, row.details) for row in cases.tallies] == [
         ("Wrong label", 7, (("billing called refund", 7),)), ("No answer", 1, (("timeout", 1),)),

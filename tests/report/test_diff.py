@@ -69,30 +69,28 @@ def test_regressed_cases_come_first_critical_before_others_and_the_rest_by_large
         build.change("f1", regressed=False, fixed=True),
         *(
             build.change(f"c{i}", regressed=False, values={"answers/rouge_l": (0.9, 0.9 - i / 100)})
-            for i in range(5)
+            for i in range(1, 6)
         ),
     )
     verdict = build.verdict(
         checks=build.checks_of_every_status(), changes=changes, critical=(build.critical("r2"),)
     )
-    cases = build_cases(verdict.comparison, Limits(regressed=2, fixed=1, changed=2))
+    cases = build_cases(verdict, Limits(regressed=2, worse=2, fixed=1))
     assert [c.key for c in cases.regressed.cases] == ["r2", "r1"]
-    assert [c.key for c in cases.changed.cases] == ["c4", "c3"]
-    assert cases.changed.left_out == 3
+    assert [c.key for c in cases.worse.cases] == ["c5", "c4"]
+    assert cases.worse.left_out == 3
     assert cases.critical[0].anchor == cases.regressed.cases[0].anchor
 
 
 def test_a_difference_nobody_can_see_is_said() -> None:
     changes = (build.change("a", "refund", "ref\u200bund"), build.change("b", "same", "same"))
-    first, second = build_cases(build.verdict(changes=changes).comparison).regressed.cases
+    first, second = build_cases(build.verdict(changes=changes)).regressed.cases
     assert "cannot be seen" in first.note
     assert "same text" in second.note
 
 
 @pytest.mark.parametrize("text", build.NASTY)
 def test_every_hostile_text_gives_a_case(text: str) -> None:
-    (case,) = build_cases(
-        build.verdict(changes=(build.change(text, text, text + "x"),)).comparison
-    ).regressed.cases
+    (case,) = build_cases(build.verdict(changes=(build.change(text, text, text + "x"),))).regressed.cases
     assert case.anchor.startswith("case-")
     "".join(part.text for part in case.after.parts).encode("utf-8")

@@ -97,7 +97,7 @@ def test_the_page_says_what_the_verdict_says() -> None:
         "Regression", "routing/exact_match got worse, and 1 critical case that passed now fails.",
         "routing/exact_match fell 4.3pp, margin 2pp.", "85.3% → 81.0%", "−4.3pp [−6.3, −2.3]", "may fall by 2pp",
         "answers/length", "could not be estimated", "two answers were cut",
-        "4 cases changed: 2 regressed, 1 fixed, 1 otherwise changed", "I was charged twice for my June invoice.",
+        "4 cases changed: 2 regressed, 1 scored worse, 1 fixed", "I was charged twice for my June invoice.",
         "No answer. timeout: no complete answer after 60 s", "channel=email", "mid-p McNemar", "timeout 3",
         "support-small-2026-08-07", "sha256:" + "a" * 64, "$0.41", "1.4 s", "evalharness 0.1.0",
         "seed 20260807", "Per class, before → after", "billing 40 90.0% 80.0% 85.0%",
@@ -180,7 +180,7 @@ def test_ten_thousand_cases_are_held_thirty_of_a_group_are_written_out_and_the_r
     )
     page = Page(render_html(build.verdict(changes=changes)))
     assert page.count("article", "case") == 90
-    assert [case["g"] for case in case_data(page)["cases"]] == [0] * 9_000 + [1] * 900 + [2] * 100
+    assert [case["g"] for case in case_data(page)["cases"]] == [0] * 9_000 + [1] * 900 + [3] * 100
     assert "10,000 of 10,200 changed cases are on this page" in page.text and "200 are not." in page.text
     assert "90 of 10,000 cases are shown without scripts" in page.text
     assert "9,000 900 –" in page.text and "– – 300" in page.text  # all are counted by what changed
@@ -203,7 +203,7 @@ def test_the_file_is_bounded_whatever_the_cases_hold() -> None:
     changes = tuple(
         build.change(f"c{i}", f"first {words}", f"{i} {words}", input=words) for i in range(3_000)
     )
-    cases = build_cases(build.verdict(changes=changes).comparison)
+    cases = build_cases(build.verdict(changes=changes))
     # A few long answers are shown long; the more there are, the less of each.
     assert 1_300 < sum(len(part.text) for part in cases.regressed.cases[0].after.parts) <= 1_334
     text, held = data_of(cases, most=1_000_000)

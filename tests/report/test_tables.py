@@ -28,7 +28,7 @@ def test_what_the_classification_scorer_leaves_is_shown() -> None:
     after = tables([("billing", "billing")] * 6 + [("billing", "refund")] * 2 + [("refund", "refund")] * 5)
     found = breakdown("routing/macro_f1", {"baseline": before, "candidate": after})
     assert found is not None and found.classes is not None
-    assert found.classes.measures == ("support", "precision", "recall", "F1")
+    assert found.classes.measures == ("Support", "Precision", "Recall", "F1")
     rows = dict(found.classes.rows)
     assert rows["billing"][0] == ("8", "8")
     assert rows["billing"][2] == ("100.0%", "75.0%")

@@ -32,6 +32,7 @@ from evalharness.github.guard import refuse_stranger
 from evalharness.redaction import Redactor, secret_values
 from evalharness.report.cases import Limits, build_cases
 from evalharness.report.folder import clear_report, read_report_manifest
+from evalharness.report.movement import fallen
 from evalharness.report.text import one_line
 from evalharness.store.folder import is_run_folder
 
@@ -161,27 +162,30 @@ def _failed(error: BaseException, use: Settings) -> Outcome:
 
 
 def _marks(verdict: Verdict, folder: Path, use: Settings) -> tuple[tuple[Mark, ...], int]:
-    """The regressed cases at their lines, critical ones first, and how many there are."""
-    comparison = verdict.comparison
+    """The cases that broke at their lines, and how many: critical, regressed, fallen on a metric without flips."""
+    comparison, fell = verdict.comparison, fallen(verdict)
     files = _files(folder, use)
     changes = {one_line(change.key, _SAID): change for change in comparison.changes}
-    shown = build_cases(comparison, Limits(regressed=MOST_CASES, fixed=0)).regressed
+    limits = Limits(regressed=MOST_CASES, worse=min(len(fell), MOST_CASES), better=0, fixed=0)
+    shown = build_cases(verdict, limits)
     said = {
-        view.key: ", ".join(f"{move.metric} {move.text}" for move in view.moves[:3]) for view in shown.cases
+        view.key: ", ".join(f"{move.metric} {move.text}" for move in view.moves[:3]) for view in shown.all
     }
+    worse = {view.key for view in shown.worse.cases}
     critical = {one_line(failure.key, _SAID): f"{failure.metric} fails" for failure in comparison.critical}
+    title = dict.fromkeys(worse, "case scored worse") | dict.fromkeys(critical, "critical case regressed")
     marks = []
     for key, text in {**critical, **said}.items():
         change = changes.get(key)
         mark = Mark(
-            title="critical case regressed" if key in critical else "case regressed",
+            title=title.get(key, "case regressed"),
             message=one_line(f"{key}: {text}", _SAID),
             file=files.get(change.golden_set, "") if change is not None else "",
             line=change.case.line if change is not None else 0,
         )
         marks.append(mark)
-    hidden = len(critical.keys() - said.keys()) if not shown.left_out else 0
-    return tuple(marks[:MOST_CASES]), len(shown.cases) + shown.left_out + hidden
+    hidden = len(critical.keys() - said.keys()) if not shown.regressed.left_out else 0
+    return tuple(marks[:MOST_CASES]), shown.regressed.total + len(fell) + hidden
 
 
 def _files(folder: Path, use: Settings) -> dict[str, str]:

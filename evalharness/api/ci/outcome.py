@@ -25,7 +25,7 @@ class Outcome:
         exit_code: of the comparison.
         returned: what the job's step ends with: `exit_code`, or 0 for an inconclusive verdict that is to be neutral.
         problems: what kept the gate from a verdict.
-        cases: the regressed cases, critical ones first, at most `MOST_CASES`; `n_cases` counts all.
+        cases: the cases that broke, critical and regressed ones first, at most `MOST_CASES`; `n_cases` counts all.
         base_sha: the commit whose files the baseline was asked with, "" where it was asked in the checkout or stored.
     """
 

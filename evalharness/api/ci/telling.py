@@ -44,14 +44,14 @@ def summary(report: str | Path, settings: Settings | None = None) -> str:
 
 
 def annotate(report: str | Path, most: int = 10, settings: Settings | None = None) -> list[str]:
-    """Workflow commands that show the regressed cases at their lines: errors where the gate blocks, else warnings."""
+    """Workflow commands that show the cases that broke at their lines: errors where the gate blocks, else warnings."""
     use = settings or Settings()
     found = read_outcome(report)
     root = Path(use.environ.get("GITHUB_WORKSPACE") or use.cwd).resolve()
     level: commands.Level = "error" if found.returned else "warning"
     marks = [_placed(mark, use.cwd, root) for mark in found.cases]
     lines = commands.annotate(
-        level, marks, total=found.n_cases, most=most, rest="more cases regressed; the report has them all"
+        level, marks, total=found.n_cases, most=most, rest="more cases got worse; the report has them all"
     )
     if found.verdict is None:
         said = "; ".join(found.problems[:3]) or "the gate did not finish; its log says why"

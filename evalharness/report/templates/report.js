@@ -141,7 +141,7 @@
   const matching = () => {
     const wanted = field.text.value.trim().toLowerCase();
     const [group, metric, tag, why] = ["group", "metric", "tag", "cause"].map((name) => field[name].value);
-    return data.cases.filter((c) => (!group || c.g === Number(group))
+    return data.cases.filter((c) => (!group || group.includes(c.g))
       && (!metric || (c.m || []).some((m) => data.metrics[m[0]] === metric))
       && (!tag || tagsOf(c).includes(tag))
       && (!why || cause(c) === why || causeDetail(c) === why)
@@ -154,21 +154,21 @@
     return tagsOf(c).find((tag) => tag.startsWith(`${key}=`)) || `no ${key}`;
   };
   const counted = (items) => items.reduce((found, item) => found.set(item, (found.get(item) || 0) + 1), new Map());
-  const bySize = (sizes) => [...sizes].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
+  const bySize = (sizes, first = new Map()) => [...sizes].sort((a, b) => (first.get(b[0]) || 0) - (first.get(a[0]) || 0) || b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
 
   const list = () => {
     const kept = matching();
     const by = field.by.value;
     const name = groupOf(by);
     const sizes = counted(kept.map(causeDetail));
-    if (by === "cause") kept.sort((a, b) => (b.x || 0) - (a.x || 0) || sizes.get(causeDetail(b)) - sizes.get(causeDetail(a)));
+    if (by === "cause") kept.sort((a, b) => (b.x || 0) - (a.x || 0) || a.g - b.g || sizes.get(causeDetail(b)) - sizes.get(causeDetail(a)));
     observer.disconnect();
     box.replaceChildren();
     chunks = [];
     order = [];
     const groups = new Map();
     for (const c of kept) groups.has(name(c)) ? groups.get(name(c)).push(c) : groups.set(name(c), [c]);
-    for (const [title] of bySize(counted(kept.map(name)))) {
+    for (const [title] of bySize(counted(kept.map(name)), counted(kept.filter((c) => !c.g).map(name)))) {
       const cases = groups.get(title);
       const body = h("div", { class: "list" });
       box.append(title ? h("details", { class: "cluster", open: "" }, h("summary", {}, h("h4", {}, h("bdi", {}, title), " ", h("span", { class: "count" }, count(cases.length)))), body) : body);
@@ -202,7 +202,8 @@
   const follow = () => {
     let id = "";
     try { id = decodeURIComponent(location.hash.slice(1)); } catch { return; }
-    const wanted = id && data.cases.find((c) => c.a === id);
+    const key = id.startsWith("case=") && id.slice(5);
+    const wanted = id && data.cases.find((c) => (key === false ? c.a === id : c.k === key));
     if (wanted) {
       if (order[wanted.place] !== wanted) {
         form.reset();
@@ -213,6 +214,10 @@
       return;
     }
     const target = id && byId(id);
+    if (!target && id.startsWith("case") && total) {
+      total.textContent = "The case of this link is not on the page: it did not change, or the page had no room for it.";
+      form.scrollIntoView();
+    }
     if (!target) return;
     unfold(target);
     target.scrollIntoView();
@@ -227,10 +232,11 @@
 
   if (box && data.cases.length) {
     const option = (value, text = value) => h("option", { value }, text);
-    const names = ["regressed", "changed, no flip", "fixed"];
-    const groups = bySize(counted(data.cases.map((c) => c.g))).sort((a, b) => a[0] - b[0]);
-    if (groups.length > 1) groups.push(["", data.cases.length]);
-    field.group.append(...groups.map(([g, n]) => option(g, `${g === "" ? "all" : names[g]} (${count(n)})`)));
+    const sizes = counted(data.cases.map((c) => String(c.g)));
+    const groups = [...sizes].sort().map(([g, n]) => [g, data.groups[g], n]);
+    if (sizes.has("0") && sizes.has("1")) groups.unshift(["01", "got worse", sizes.get("0") + sizes.get("1")]);
+    if (groups.length > 1) groups.push(["", "all", data.cases.length]);
+    field.group.append(...groups.map(([g, name, n]) => option(g, `${name} (${count(n)})`)));
     field.metric.append(option("", "every metric"), ...[...data.metrics].sort().map((name) => option(name)));
     field.tag.append(option("", "every slice"), ...[...data.tags].sort().map((name) => option(name)));
     field.cause.append(option("", "anything"));
@@ -259,6 +265,7 @@
       if (!name || !matching().length) field.group.value = "";
       list();
       byId("cases-title").scrollIntoView();
+      byId("cases-title").focus({ preventScroll: true });
     });
     list();
   }
@@ -274,6 +281,11 @@
     const inField = event.target instanceof Element && event.target.closest("input, select, textarea");
     if (inField) {
       if (event.key === "Escape") event.target.blur();
+      if (event.key === "Enter" && event.target === field.text && !event.isComposing) {
+        list();
+        current = null;
+        step(1);
+      }
       return;
     }
     const act = { j: () => step(1), k: () => step(-1), "/": () => field.text?.focus(), "?": () => help?.showModal() }[event.key];
