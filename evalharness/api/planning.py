@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from evalharness.api.caps import over_caps, uncounted
 from evalharness.api.settings import Settings
 from evalharness.errors import EvalHarnessError, Problem, SpecError, StoreError
 
@@ -100,11 +101,13 @@ def plan(
         problems=_problems(metrics, shown),
         warnings=(
             *standing_warnings(chosen, standing),
-            *_over_caps(sides, costs, chosen, judges),
+            *over_caps(sides, costs, chosen, judges),
+            *uncounted(chosen, scorers, costs, stages[-1]),
             *suite_warnings(chosen),
         ),
         steps=_steps(metrics, str(baseline), left, around),
         judges=judges,
+        budget=chosen.budget,
     )
 
 
@@ -386,33 +389,6 @@ def _problems(metrics: Sequence[MetricPlan], suite: str) -> tuple[Problem, ...]:
         message = "nothing is gated: every metric is advisory, and a comparison could only be invalid"
         found.append(Problem(message, suite, hint="let at least one metric gate"))
     return tuple(found)
-
-
-def _over_caps(
-    sides: Sequence[tuple[str, SideSource]],
-    costs: Sequence[SideCost],
-    suite: Suite,
-    judges: Sequence[SideCost],
-) -> list[str]:
-    """Caps of a candidate's or a judge's file that the estimate says would stop its run."""
-    found = []
-    asked = [(source.model.limits if source.model else None) for _, source in sides]
-    asked += [member.limits for _, _, judge in suite.judged for member in judge.panel or (judge,)]
-    for limits, cost in zip(asked, (*costs, *judges), strict=True):
-        if limits is None:
-            continue
-        role, last = cost.label, cost.stages[-1]
-        total = last.total
-        tokens: Any = (
-            None
-            if total.input_tokens is None or total.output_tokens is None
-            else total.input_tokens + total.output_tokens
-        )
-        if limits.max_cost_usd is not None and last.usd is not None and last.usd > limits.max_cost_usd:
-            found.append(f"{role}: limits.max_cost_usd ({limits.max_cost_usd:g}) may stop its run")
-        if limits.max_tokens_total is not None and tokens is not None and tokens > limits.max_tokens_total:
-            found.append(f"{role}: limits.max_tokens_total ({limits.max_tokens_total:,}) may stop its run")
-    return found
 
 
 def _steps(

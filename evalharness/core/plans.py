@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from evalharness.core.scores import Direction, Kind
+from evalharness.core.suites import Budget
 from evalharness.errors import Problem
 
 TokenBasis: TypeAlias = Literal[
@@ -205,7 +206,7 @@ class Curve:
 class SuitePlan:
     """Cost and power of a suite. `judges` has one entry a judge that is asked, the members of a panel each.
 
-    `problems` are what makes it unfit to run; the command line exits 2 with them.
+    `problems` are what makes it unfit to run; the command line exits 2 with them. `budget` is the suite's.
     """
 
     suite: str
@@ -219,3 +220,4 @@ class SuitePlan:
     warnings: tuple[str, ...]
     steps: tuple[str, ...] = field(default=())
     judges: tuple[SideCost, ...] = ()
+    budget: Budget | None = None

@@ -22,6 +22,9 @@ def plan_document(plan: SuitePlan) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "suite": {"name": plan.suite, "digest": plan.suite_digest},
         "alpha": finite(plan.alpha),
+        "budget": None
+        if plan.budget is None
+        else {"usd": finite(plan.budget.usd), "calls": plan.budget.calls, "tokens": plan.budget.tokens},
         "sides": [_side(side) for side in plan.sides],
         "judges": [{"eval": judge.eval, **_side(judge), "upper": judge.upper} for judge in plan.judges],
         "metrics": [_metric(metric) for metric in plan.metrics],

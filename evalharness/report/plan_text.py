@@ -7,7 +7,8 @@ from typing import Final
 
 from rich.cells import cell_len
 
-from evalharness.core.plans import Curve, MetricPlan, Outlook, SetCost, SideCost, SuitePlan
+from evalharness.core.plans import Curve, MetricPlan, Outlook, SetCost, SideCost, StageCost, SuitePlan
+from evalharness.core.suites import Budget
 from evalharness.report import numbers
 from evalharness.report.text import one_line
 
@@ -80,8 +81,58 @@ def _cost(plan: SuitePlan) -> Iterator[str]:
                 label = f"  {_STAGES[stage.name]}"
                 rows.append((label, *_counts(stage.total, side), _price(stage.usd, stage.total, side)))
         below += _about(side)
+    asked = [(side, stage.total, stage.usd) for side, stage in _planned(plan)]
+    if len(asked) > 1:
+        rows.append(_altogether(asked))
+    if plan.budget is not None:
+        below.append(f"budget of one command: {_budget(plan.budget)}")
     yield from _table(rows)
     yield from (part for text in below for part in _wrapped(text, _WIDTH))
+
+
+def _planned(plan: SuitePlan) -> Iterator[tuple[SideCost, StageCost]]:
+    """Who is asked, with what is asked of it without --extend."""
+    for side in (*plan.sides, *plan.judges):
+        stage = side.stages[0] if len(side.stages) == 1 else side.stages[1]
+        if stage.total.calls:
+            yield side, stage
+
+
+def _altogether(asked: Sequence[tuple[SideCost, SetCost, float | None]]) -> tuple[str, ...]:
+    """One row for all of them: unknown where one is, and at most where one is at most."""
+    sides = [side for side, _, _ in asked]
+    tokens_in = [total.input_tokens for _, total, _ in asked]
+    tokens_out = [total.output_tokens for _, total, _ in asked]
+    money = [usd for _, _, usd in asked]
+    calls = sum(total.calls for _, total, _ in asked)
+    at_most = "limit" if any(side.output_basis == "limit" for side in sides) else "text"
+    known = [usd for usd in money if usd is not None]
+    return (
+        "altogether",
+        f"{sum(total.answers for _, total, _ in asked):,}",
+        f"{sum(total.stored for _, total, _ in asked):,}",
+        ("≤" if any(side.upper for side in sides) else "") + f"{calls:,}",
+        _tokens(_sum(tokens_in), calls, "text"),
+        _tokens(_sum(tokens_out), calls, at_most),
+        ("≤" if at_most == "limit" else "~") + numbers.money(sum(known))
+        if len(known) == len(money)
+        else "unknown",
+    )
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _budget(budget: Budget) -> str:
+    """The caps of a suite's budget in words."""
+    caps = [
+        None if budget.usd is None else f"${budget.usd:g}",
+        None if budget.calls is None else f"{budget.calls:,} calls",
+        None if budget.tokens is None else f"{budget.tokens:,} tokens",
+    ]
+    return ", ".join(cap for cap in caps if cap is not None)
 
 
 def _counts(part: SetCost, side: SideCost) -> tuple[str, ...]:

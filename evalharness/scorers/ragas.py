@@ -129,6 +129,19 @@ class Ragas:
             "ragas": self._ragas,
         }
 
+    def ready(self) -> None:
+        """Raises UsageError where a key is missing."""
+        for name in ("llm", "embeddings"):
+            variable = (self._settings[name] or {}).get("api_key_env")
+            if variable is not None and not os.environ.get(variable, "").strip():
+                raise UsageError(f"ragas: {name} needs a key: set the environment variable {variable}")
+
+    def calls(self, case: Case) -> int:
+        """How often the judge is asked about one answer; contexts that come with the answer are not known here."""
+        if self._name == "context_precision":
+            return max(1, len(case.contexts))
+        return {"faithfulness": 2, "context_recall": 1}.get(self._name, int(self._settings["strictness"]))
+
     def score(self, case: Case, response: Response) -> Score:
         return self.score_many([(case, response)])[0]
 

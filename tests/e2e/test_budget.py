@@ -137,3 +137,21 @@ def test_a_ranking_spends_from_it(tmp_path: Path, model_server: ModelServerHandl
 def test_a_budget_that_caps_nothing_is_refused(tmp_path: Path, model_server: ModelServerHandle) -> None:
     done = write(tmp_path, model_server, "{usd: null}").run("run", "base.yaml", check=2)
     assert "caps nothing: write usd, calls or tokens" in done.err
+
+
+def test_a_plan_says_where_the_budget_may_not_be_enough(
+    tmp_path: Path, model_server: ModelServerHandle
+) -> None:
+    project = write(tmp_path, model_server, "{calls: 59, tokens: 100, usd: 0.01}")
+    plan = json.loads(project.run("plan", "base.yaml", "cand.yaml", "--json").out)
+    said = " ".join(plan["warnings"])
+    assert "budget.calls (59) may stop the comparison: 60 are planned" in said
+    assert "budget.tokens (100)" in said and "budget.usd ($0.01) may stop the comparison" in said
+    assert plan["budget"] == {"usd": 0.01, "calls": 59, "tokens": 100}
+    project.write("suite.yaml", (tmp_path / "suite.yaml").read_text().replace("59", "60"))
+    done = project.run("plan", "base.yaml", "cand.yaml")
+    assert "budget.calls" not in done.out and "altogether" in done.out and "60 calls, 100 tokens" in done.out
+    for side in ("base", "cand"):
+        project.write(f"{side}.yaml", (tmp_path / f"{side}.yaml").read_text().replace("price:", "#"))
+    done = project.run("plan", "base.yaml", "cand.yaml")
+    assert "the price of base and cand is not known, which compare refuses" in " ".join(done.out.split())

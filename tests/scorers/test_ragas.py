@@ -313,3 +313,25 @@ def test_opinions_are_advisory_unless_people_s_labels_correct_them(
         rules = load_suite("suite.yaml").gate
     assert not rules.rule("qa/faithful").advisory
     assert rules.rule("qa/recorded:human").advisory
+
+
+@pytest.mark.parametrize(
+    "metric", ["faithfulness", "answer_relevancy", "context_precision", "context_recall"]
+)
+def test_the_calls_that_a_plan_tells_are_those_that_are_made(
+    build: Callable[..., Ragas], rag: ModelServerHandle, metric: str
+) -> None:
+    scorer, (case, response) = build(metric), item("Paris is in France.", target="Paris is large.")
+    scorer.score(case, response)
+    assert rag.counters()["/v1/chat/completions"] == scorer.calls(case)
+
+
+def test_a_plan_tells_of_calls_it_does_not_count(project: Project, rag: ModelServerHandle) -> None:
+    suite(project, rag, "{max_drop: 2pp, metrics: {RULES}}")
+    plan = json.loads(project.run("plan", "base.yaml", "cand.yaml", "--json").out)
+    assert any("qa/faithful asks a model itself, about 96 times" in text for text in plan["warnings"])
+
+
+def test_a_missing_key_is_told_before_a_model_is_asked(build: Callable[..., Ragas]) -> None:
+    with pytest.raises(UsageError, match="set the environment variable NO_SUCH_KEY"):
+        build(llm={"api_key_env": "NO_SUCH_KEY"}).ready()
