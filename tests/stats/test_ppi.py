@@ -24,6 +24,7 @@ def _correct(
     *,
     drawn: str = "random",
     baseline_mean: float = 0.8,
+    settled: object = None,
     clusters: list[str] | None = None,
     alpha: float = 0.05,
     level: float = 0.95,
@@ -34,6 +35,7 @@ def _correct(
         np.asarray(labelled),
         drawn=drawn,
         baseline_mean=baseline_mean,
+        settled=None if settled is None else np.asarray(settled),
         clusters=clusters,
         alpha=alpha,
         level=level,
@@ -315,6 +317,9 @@ def test_any_finite_scale_gives_finite_numbers(scale: float) -> None:
         ({"alpha": 0.6}, "alpha"),
         ({"level": -1.0}, "level"),
         ({"baseline_mean": math.nan}, "baseline_mean"),
+        ({"settled": np.ones(300, dtype=bool)}, "120 labelled cases are settled without a label"),
+        ({"settled": np.zeros(299, dtype=bool)}, "as long as labelled"),
+        ({"settled": np.zeros(300)}, "settled must be boolean"),
         ({"judge": [], "human": [], "labelled": np.zeros(0, dtype=bool)}, "only 0 labelled cases"),
     ],
 )
@@ -344,3 +349,107 @@ def test_swapping_sides_mirrors_and_order_does_not_matter(seed: int, labels: int
     shuffled = [names[i] for i in order] if names else None
     again = _correct(judge[order], human[order], mask[order], clusters=shuffled)
     assert again.estimate.lower == pytest.approx(there.estimate.lower)
+
+
+# --- cases that need no label ----------------------------------------------------------------------------------------
+
+
+def _pairs(cases: int, labels: int, seed: int) -> tuple[Array, Array, Mask, Mask]:
+    """Half of the pairs are equal, a tie for everybody, and some have no answer, which is a loss for everybody."""
+    judge, human, _ = _data(cases, 0, seed)
+    rng = np.random.default_rng(seed)
+    toss = rng.random(cases)
+    settled = toss < 0.5
+    for side in (judge, human):
+        side[settled] = np.where(toss[settled] < 0.45, 0.0, -0.5)
+    mask = np.zeros(cases, dtype=bool)
+    mask[rng.permutation(np.flatnonzero(~settled))[:labels]] = True
+    return judge, human, mask, settled
+
+
+def test_settled_cases_are_a_stratum_of_their_own() -> None:
+    """Each step of the post-stratified estimate by hand, from the oracle's estimate on the other cases."""
+    from scipy.stats import t
+
+    judge, human, mask, settled = _pairs(1200, 150, 20)
+    inner, error, tuned = _oracle(judge[~settled], human[~settled], mask[~settled])
+    known, share = math.fsum(judge[settled]), float((~settled).mean())
+    theta = (known + (~settled).sum() * inner) / 1200
+    # var(w)/T, with w = f where settled and the estimate elsewhere
+    squares = math.fsum((w - theta) ** 2 for w in judge[settled]) + (~settled).sum() * (inner - theta) ** 2
+    whole = math.sqrt(share**2 * error**2 + squares / 1199 / 1200)
+    got = _correct(judge, human, mask, settled=settled, baseline_mean=0.5)
+    estimate = got.estimate
+    assert (got.weight, got.n_labels) == (pytest.approx(tuned), 150)
+    assert (estimate.n, estimate.n_units) == (1200, 1200)
+    assert (estimate.delta, estimate.candidate) == (pytest.approx(theta), pytest.approx(0.5 + theta))
+    assert estimate.lower == pytest.approx(theta - t.ppf(0.95, 149) * whole)
+    assert estimate.p_drop == pytest.approx(t.cdf(theta / whole, 149))
+    assert estimate.sd == pytest.approx(whole * math.sqrt(1200))
+    assert estimate.n_regressed == (judge < 0).sum()
+
+
+def test_the_estimate_is_that_of_inverse_probability_weights() -> None:
+    """With a judge that says nothing: a settled case weighs 1, a labelled one all that it stands for."""
+    _, human, mask, settled = _pairs(900, 120, 21)
+    judge = np.where(settled, human, 0.0)
+    got = _correct(judge, human, mask, settled=settled)
+    weights = np.where(settled, 1.0, np.where(mask, (~settled).sum() / 120, 0.0))
+    assert got.weight == 0.0
+    assert got.estimate.delta == pytest.approx(weights @ human / 900)
+
+
+def test_nothing_settled_is_the_plain_estimate() -> None:
+    judge, human, mask = _data(600, 150, 22)
+    names = [str(i // 6) for i in range(600)]
+    for clusters in (None, names):
+        nowhere = _correct(judge, human, mask, clusters=clusters, settled=np.zeros(600, dtype=bool))
+        assert nowhere == _correct(judge, human, mask, clusters=clusters)
+
+
+def test_labels_on_all_that_is_not_settled_are_a_paired_t_test_on_all() -> None:
+    from scipy.stats import sem
+
+    judge, human, _, settled = _pairs(600, 0, 23)
+    got = _correct(judge, human, ~settled, settled=settled)
+    assert got.estimate.delta == pytest.approx(human.mean())
+    # The spread within and between the two strata, each with its own divisor.
+    assert got.estimate.sd / math.sqrt(600) == pytest.approx(sem(human), rel=0.005)
+
+
+def test_clusters_hold_settled_and_other_cases_together() -> None:
+    judge, human, mask, settled = _pairs(1000, 200, 24)
+    member = np.arange(1000) // 20
+    got = _correct(judge, human, mask, settled=settled, clusters=[f"doc{g}" for g in member]).estimate
+    inner, _, tuned = _oracle(judge[~settled], human[~settled], mask[~settled])
+    others = ~settled & ~mask
+    theta = (judge[settled].sum() + (~settled).sum() * inner) / 1000
+    # The influence of each case: that of its stratum, and within the stratum that of its label or of its verdict.
+    part = (np.where(settled, judge, inner) - theta) / 1000
+    rectified = human - tuned * judge
+    share = float((~settled).mean())
+    part[mask] += share * (rectified[mask] - rectified[mask].mean()) / 200
+    part[others] += share * tuned * (judge[others] - judge[others].mean()) / others.sum()
+    groups = len({g for g in member[mask].tolist()})
+    error = math.sqrt(groups / (groups - 1) * (np.bincount(member, weights=part) ** 2).sum())
+    assert got.delta == pytest.approx(theta)
+    assert (got.sd, got.n_units, got.clustered) == (pytest.approx(error * math.sqrt(50)), 50, True)
+
+
+def test_labels_are_held_against_the_cases_that_are_not_settled() -> None:
+    """Half of all cases did not move and none of these is labelled: that is no sign of a choice."""
+    judge, human, mask, settled = _pairs(1000, 150, 25)
+    judge[~settled & (judge == 0)] = 0.5
+    assert _correct(judge, human, mask, settled=settled).n_labels == 150
+    with pytest.raises(PpiRefused, match="no random subset"):
+        _correct(judge, human, mask)
+    with pytest.raises(PpiRefused, match="only 99 labelled cases"):
+        few = mask.copy()
+        few[np.flatnonzero(mask)[:51]] = False
+        _correct(judge, human, few, settled=settled)
+
+
+def test_labels_of_one_kind_never_pass_beside_settled_cases() -> None:
+    judge, _, mask, settled = _pairs(600, 120, 26)
+    reason = _correct(judge, np.full(600, 0.5), mask, settled=settled).estimate.no_pass_reason
+    assert reason is not None and "no spread" in reason
