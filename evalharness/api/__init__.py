@@ -9,7 +9,7 @@ verdict.outcome, verdict.exit_code
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,7 +188,7 @@ def compare(
             kept. StoreError: a run folder is damaged, or cannot be written.
     """
     use = settings or Settings()
-    left, right = find_sides(baseline, candidate, use.surroundings, results=True)
+    left, right = find_sides(baseline, candidate, use.surroundings, results=True, suite=suite)
     return ask(left, right, suite, use, anchor=anchor, extend=extend)[0].verdict
 
 
@@ -216,7 +216,7 @@ def compare_to(
     folder = Path(out) if out is not None else None
     if folder is not None:  # before anything can fail; without `out` the folder is known once the sides are
         clear_report(folder)
-    left, right = find_sides(baseline, candidate, use.surroundings, results=True)
+    left, right = find_sides(baseline, candidate, use.surroundings, results=True, suite=suite)
     if folder is None:
         folder = use.cwd / "reports" / f"{slug(left.name)}-vs-{slug(right.name)}"
         clear_report(folder)
@@ -335,12 +335,17 @@ def golden_from_qrels(
     return make(judged, asked, Path(out), name=name, paths=use.paths)
 
 
-def validate(paths: Sequence[str | Path], settings: Settings | None = None) -> list[Problem]:
-    """Every problem in these files and in the files they name."""
+def validate(
+    paths: Sequence[str | Path],
+    settings: Settings | None = None,
+    *,
+    tell: Callable[[str], None] = lambda text: None,
+) -> list[Problem]:
+    """Every problem in these files and in the files they name; `tell` hears what is to be known beside them."""
     from evalharness.spec.load import validate as check
 
     use = settings or Settings()
-    return check([str(p) for p in paths], paths=use.paths, registry=use.registry)
+    return check([str(p) for p in paths], paths=use.paths, registry=use.registry, tell=tell)
 
 
 def json_schema(kind: str) -> dict[str, Any]:

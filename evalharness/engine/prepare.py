@@ -14,6 +14,7 @@ from evalharness.errors import EvalHarnessError, MissingExtraError, PluginError,
 from evalharness.plugins import Registry
 from evalharness.redaction import Arrival
 from evalharness.spec.benchmarks import completed, located, unfinished
+from evalharness.spec.redacting import id_problems
 from evalharness.store.folder import read_manifest
 
 
@@ -64,7 +65,8 @@ def prepare(
         raise SpecError(located(suite, refused, paths=paths))
     tasks = {eval_id: _arrived(task, arrive) for eval_id, task in tasks.items()}
     whole, told = completed(suite, tasks, paths=paths, registry=registry)
-    problems = unfinished(whole)
+    brought = [item.golden_set for item in whole.evals if item.benchmark is not None]
+    problems = [*unfinished(whole), *id_problems(whole.redact, brought)]
     if problems:
         raise SpecError(problems)
     return whole, told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from evalharness.spec.candidates import load_candidate
 from evalharness.spec.golden_sets import CARD, CASES, load_golden_set
 from evalharness.spec.judges import JUDGE, load_judge
 from evalharness.spec.reader import did_you_mean, read_yaml
+from evalharness.spec.redacting import redaction_warnings
 from evalharness.spec.suites import load_suite, nothing_gated, suite_warnings
 from evalharness.spec.verdicts import On, read_verdicts
 
@@ -29,7 +30,13 @@ __all__ = [
 ]
 
 
-def validate(given: Sequence[str | Path], *, paths: PathPolicy, registry: Registry) -> list[Problem]:
+def validate(
+    given: Sequence[str | Path],
+    *,
+    paths: PathPolicy,
+    registry: Registry,
+    tell: Callable[[str], None] = lambda text: None,
+) -> list[Problem]:
     """Check files and folders of any kind, following candidate → suite → golden sets → judges.
 
     Args:
@@ -37,19 +44,21 @@ def validate(given: Sequence[str | Path], *, paths: PathPolicy, registry: Regist
             recorded outputs (`.jsonl`), runs of a retriever (`.trec`, `.run`).
         paths: where paths in files may lead.
         registry: scorers and providers.
+        tell: hears what is no problem and yet makes cases worthless.
 
     Returns:
         every problem, each once; empty when all is well.
     """
-    visit = _Visit(paths, registry)
+    visit = _Visit(paths, registry, tell)
     for item in given:
         visit.guarded(lambda item=item: visit.any(paths.argument(str(item))))
     return list(dict.fromkeys(visit.problems))
 
 
 class _Visit:
-    def __init__(self, paths: PathPolicy, registry: Registry) -> None:
+    def __init__(self, paths: PathPolicy, registry: Registry, tell: Callable[[str], None]) -> None:
         self.paths = paths
+        self.tell = tell
         self.registry = registry
         self.problems: list[Problem] = []
         self.seen: set[Path] = set()
@@ -105,6 +114,8 @@ class _Visit:
 
     def suite(self, path: Path) -> None:
         suite = load_suite(path, paths=self.paths, registry=self.registry)
+        for text in redaction_warnings(suite):
+            self.tell(f"{suite.path}: {text}")
         for _, _, judge in suite.judged:
             self.verdicts(judge)
         if nothing_gated(suite):

@@ -26,7 +26,7 @@ from evalharness.spec.gates import JUDGED, GateChecker, Named, gate_warnings, po
 from evalharness.spec.golden_sets import CARD, CASES, load_golden_set
 from evalharness.spec.judges import JUDGE, load_judge, reads_contexts
 from evalharness.spec.lines import BadLine, parse_json
-from evalharness.spec.models import EvalFile, GateFile, RedactFile, SamplingFile, SuiteFile
+from evalharness.spec.models import EvalFile, GateFile, SamplingFile, SuiteFile
 from evalharness.spec.pair_labels import read_pair_labels
 from evalharness.spec.reader import (
     MAX_BYTES,
@@ -37,6 +37,7 @@ from evalharness.spec.reader import (
     read_text,
     read_yaml,
 )
+from evalharness.spec.redacting import id_problems, nothing_left, redaction, redaction_warnings
 from evalharness.spec.values import RECORDED_NAME, SCORER_NAME
 
 _WRITTEN_AS: Final = {"targets": "target"}
@@ -77,9 +78,10 @@ def load_suite(path: Path, *, paths: PathPolicy, registry: Registry) -> Suite:
     loader.gate.check(model.gate)
     if model.sampling is not None:
         loader.gate.check_sampling(model.sampling)
+    redact = redaction(model.redact)
+    loader.check_redaction(redact)
     raise_problems([*document.problems, *loader.elsewhere])
     done = tuple(item for item in evals if item is not None)
-    redact = _redaction(model.redact)
     return Suite(
         name=model.name,
         evals=done,
@@ -106,16 +108,7 @@ def suite_warnings(suite: Suite) -> tuple[str, ...]:
         for item in suite.golden_sets
         if not item.card.held_out
     ]
-    return (*warnings, *advice(suite), *gate_warnings(suite))
-
-
-def _redaction(file: RedactFile) -> Redaction:
-    kinds = [
-        *(["email"] if file.emails else []),
-        *(["phone"] if file.phones else []),
-        *(["card", "iban", "ssn"] if file.cards else []),
-    ]
-    return Redaction(kinds=tuple(kinds), patterns=tuple(file.patterns), stored=file.stored)
+    return (*warnings, *redaction_warnings(suite), *advice(suite), *gate_warnings(suite))
 
 
 def nothing_gated(suite: Suite) -> bool:
@@ -464,6 +457,16 @@ class _Loader:
                 self.elsewhere.append(said)
         if len(wrong) > _MOST_CASES:
             self.document.add(loc, f"{built.spec.id} cannot score {len(wrong) - _MOST_CASES} further cases")
+
+    def check_redaction(self, redact: Redaction) -> None:
+        """What cannot be kept apart from, or measured in, answers that are stored redacted."""
+        if not redact.stored:
+            return
+        self.elsewhere += id_problems(redact, [found for found in self.sets.values() if found is not None])
+        for (eval_id, name), built in self.built.items():
+            why = nothing_left(redact, f"{eval_id}/{name}", built.scorer)
+            if why is not None:
+                self.document.add(("redact", "stored"), why, "leave `stored` out, or what it counts")
 
     def check_names(self, evals: Mapping[int, EvalFile]) -> None:
         lines: dict[str, int] = {}

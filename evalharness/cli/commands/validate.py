@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from evalharness.cli.options import common, emit, settings
+from evalharness.cli.options import common, emit, say, settings
 
 
 @click.command("validate")
@@ -22,7 +22,7 @@ def command(files: tuple[str, ...], allow: tuple[Path, ...]) -> int:
     from evalharness import api
     from evalharness.errors import SpecError
 
-    problems = api.validate(files, settings(allow=allow))
+    problems = api.validate(files, settings(allow=allow), tell=lambda text: say(f"warning: {text}"))
     if problems:
         raise SpecError(problems)
     emit(f"{len(files)} file{'s' if len(files) > 1 else ''} and the files they name: no problems")
