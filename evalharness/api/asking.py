@@ -68,7 +68,7 @@ def ask(
         )
     third = None
     if anchor is not None:
-        third = find_anchor(anchor, (left, right), use.surroundings)
+        third = find_anchor(anchor, (left, right), use.surroundings, suite)
         if third not in (left, right):
             third = up_to_date(_blessing_of("anchor", third, again), chosen, use.surroundings)
     question = Question(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -156,10 +157,11 @@ def _find(run: str | Path, suite: str | Path | None, shelf: Shelf, use: Settings
     found = [found for found in earlier_runs(store, chosen) if found.digest == model.digest and found.whole]
     found.sort(key=lambda item: item.name != model.name)
     if not found:
-        named = f" --suite {suite}" if suite is not None else ""
+        named = f" --suite {shlex.quote(str(suite))}" if suite is not None else ""
+        named += f" --store {shlex.quote(str(use.store))}" if use.store is not None else ""
         raise UsageError(
             f"{run}: it has no finished run on suite {chosen.name!r} in {use.paths.show(store.root)}; make one with: "
-            f"evalharness run {run}{named}"
+            f"evalharness run {shlex.quote(str(run))}{named}"
         )
     return _Given(found[0].folder, use.paths.show(found[0].folder))
 

@@ -63,7 +63,8 @@ def plan(
     around = use.surroundings
     problems: list[Problem] = []
     share = _share(churn, problems)
-    left, right = find_sides(baseline, baseline if candidate is None else candidate, around)
+    other = baseline if candidate is None else candidate
+    left, right = find_sides(baseline, other, around, suite=suite)
     chosen = choose_suite(
         [left.suite_path, right.suite_path], suite, around, stored=[left.folder, right.folder]
     )

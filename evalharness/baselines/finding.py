@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -61,7 +62,7 @@ def line_of(entry: Entry) -> str:
 
 
 def find_blessed(
-    role: str, given: str, shelf: Shelf, paths: PathPolicy, now: datetime
+    role: str, given: str, shelf: Shelf, paths: PathPolicy, now: datetime, suite: str | None = None
 ) -> tuple[Blessed, Path] | None:
     """The blessed run that `given` names, with its folder; None where it means a path.
 
@@ -74,6 +75,7 @@ def find_blessed(
         shelf: where baselines are.
         paths: where paths lead.
         now: decides what has expired.
+        suite: what the command names in place of the candidates' own, for the commands that bless.
 
     Raises:
         InvalidComparisonError: no such baseline, or it has expired; with the commands that bless one.
@@ -88,14 +90,14 @@ def find_blessed(
     if entry is None:
         if path or (role == "candidate" and not explicit):
             return None
-        raise InvalidComparisonError(_absent(role, reference, shelf, paths.cwd, explicit=explicit))
+        raise InvalidComparisonError(_absent(role, reference, shelf, paths.cwd, suite, explicit=explicit))
     if path:
         raise UsageError(
             f"{given!r} is a file or folder here and a blessed baseline in {shelf.shown}; write ./{given} for the one "
             "and "
             f"{PREFIX}{given} for the other"
         )
-    _refuse_expired(reference, entry, shelf, now.date())
+    _refuse_expired(reference, entry, shelf, now.date(), suite)
     blessed = Blessed(
         reference=f"{entry.name}@{entry.number}",
         object=entry.object,
@@ -106,11 +108,35 @@ def find_blessed(
     return blessed, shelf.fetch(entry)
 
 
-def how_to_bless(name: str, shelf: Shelf, cwd: Path, *, candidate: str | None = None) -> str:
-    """The commands that bless what runs today. `candidate`: its file where it is known."""
-    file = candidate if candidate and (cwd / candidate).is_file() else "base.yaml"
-    where = "" if (cwd / file).is_file() else " (where base.yaml is the candidate file of what runs today)"
-    return f"evalharness run {file}, then: evalharness baseline bless {file} --as {name}{shelf.option}{where}"
+def how_to_bless(
+    name: str, shelf: Shelf, cwd: Path, *, entry: Entry | None = None, suite: str | None = None
+) -> str:
+    """The commands that bless what runs today, as one line for a shell.
+
+    Args:
+        name: of the baseline.
+        shelf: where it is kept.
+        cwd: the working directory.
+        entry: the blessing that is to be renewed: its candidate's file is taken, where it is still there.
+        suite: the suite to name; None: what the file names, or else what the blessed run was made on.
+    """
+    known = entry.run["candidate"].get("path") if entry is not None else None
+    file = known if known and (cwd / known).is_file() else "base.yaml"
+    there = (cwd / file).is_file()
+    if suite is None and entry is not None and not _names_suite(cwd / file):
+        suite = entry.suite.get("path")
+    on = f" --suite {shlex.quote(suite)}" if suite else ""
+    where = "" if there else f" (where {file} is the candidate file of what runs today)"
+    file = shlex.quote(file)
+    return f"evalharness run {file}{on} && evalharness baseline bless {file} --as {name}{on}{shelf.option}{where}"
+
+
+def _names_suite(file: Path) -> bool:
+    """Whether a candidate file names its suite. One that cannot be read has its own error where it is used."""
+    try:
+        return any(line.startswith("suite:") for line in file.read_text("utf-8").splitlines())
+    except (OSError, UnicodeError):
+        return False
 
 
 def _is_path(given: str, paths: PathPolicy) -> bool:
@@ -121,7 +147,9 @@ def _is_path(given: str, paths: PathPolicy) -> bool:
     return True
 
 
-def _absent(role: str, reference: Reference, shelf: Shelf, cwd: Path, *, explicit: bool) -> str:
+def _absent(
+    role: str, reference: Reference, shelf: Shelf, cwd: Path, suite: str | None, *, explicit: bool
+) -> str:
     name = reference.name
     names = shelf.names()
     looked = f"nothing is blessed as {str(reference)!r} in {shelf.shown}"
@@ -137,19 +165,18 @@ def _absent(role: str, reference: Reference, shelf: Shelf, cwd: Path, *, explici
             f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         )
         looked += f" (there are: {shown})"
-    return f"there is no {role} {str(reference)!r}: {looked}; to bless one: {how_to_bless(name, shelf, cwd)}"
+    return f"there is no {role} {str(reference)!r}: {looked}; to bless one: {how_to_bless(name, shelf, cwd, suite=suite)}"
 
 
-def _refuse_expired(reference: Reference, entry: Entry, shelf: Shelf, today: date) -> None:
+def _refuse_expired(reference: Reference, entry: Entry, shelf: Shelf, today: date, suite: str | None) -> None:
     if reference.number is not None:
         return  # named by its number, somebody means this one
     found = standing(entry, entry, today)
     if found.state == "expired":
-        again = how_to_bless(entry.name, shelf, shelf.cwd, candidate=entry.run["candidate"].get("path"))
         raise InvalidComparisonError(
-            f"the baseline {entry.name} has expired: {found.why}; bless what runs today: {again}. To look at the old "
-            "one all "
-            f"the same, name it by number: evalharness baseline history {entry.name}{shelf.option}"
+            f"the baseline {entry.name} has expired: {found.why}; the old one can still be named by its number "
+            f"(evalharness baseline history {entry.name}{shelf.option}); to bless what runs today: "
+            f"{how_to_bless(entry.name, shelf, shelf.cwd, entry=entry, suite=suite)}"
         )
 
 

@@ -34,18 +34,16 @@ def brought_up_to_date(
         raise InvalidComparisonError(
             f"the baseline {blessed.reference} did not answer what suite {suite.name} asks now: {listed(stale)}; its "
             "answers "
-            f"belong to what was asked. Run what runs today and bless it: {next_run(entry, suite, shelf, paths)}"
+            f"belong to what was asked; to run what runs today and bless it: {next_run(entry, suite, shelf, paths)}"
         )
     return replace(blessed, told=(*blessed.told, *_told(blessed, changes, suite, shelf, paths)))
 
 
 def next_run(entry: Entry, suite: Suite, shelf: Shelf, paths: PathPolicy) -> str:
     """The commands that make and bless a run of the same candidate on a suite."""
-    commands = how_to_bless(entry.name, shelf, paths.cwd, candidate=entry.run["candidate"].get("path"))
     path = paths.show(Path(suite.path)) if suite.path else ""
-    if path and path != entry.suite.get("path"):
-        commands = commands.replace(", then:", f" --suite {path}, then:", 1)
-    return commands
+    moved = path if path != entry.suite.get("path") else ""
+    return how_to_bless(entry.name, shelf, paths.cwd, entry=entry, suite=moved or None)
 
 
 def next_score(entry: Entry, shelf: Shelf) -> str:

@@ -107,9 +107,16 @@ def spending(around: Surroundings, suite: Suite) -> Surroundings:
 
 
 def find_sides(
-    baseline: str | Path, candidate: str | Path, surroundings: Surroundings, *, results: bool = False
+    baseline: str | Path,
+    candidate: str | Path,
+    surroundings: Surroundings,
+    *,
+    results: bool = False,
+    suite: str | Path | None = None,
 ) -> tuple[SideSource, SideSource]:
-    """Both sides, with the problems of both files told at once. `results`: they may be files of other tools.
+    """Both sides, with the problems of both files told at once.
+
+    `results`: they may be files of other tools. `suite`: named in place of the candidates' own (`--suite`).
 
     Raises:
         InvalidComparisonError: there is no such baseline. SpecError, StoreError, UsageError: a side is not usable.
@@ -118,7 +125,7 @@ def find_sides(
     found: list[SideSource] = []
     for role, given in (("baseline", baseline), ("candidate", candidate)):
         try:
-            found.append(_side(role, given, surroundings, results=results))
+            found.append(_side(role, given, surroundings, results=results, suite=suite))
         except SpecError as error:
             problems.extend(error.problems)
     if problems:
@@ -131,14 +138,17 @@ def find_sides(
 
 
 def find_anchor(
-    given: str | Path, sides: tuple[SideSource, SideSource], surroundings: Surroundings
+    given: str | Path,
+    sides: tuple[SideSource, SideSource],
+    surroundings: Surroundings,
+    suite: str | Path | None = None,
 ) -> SideSource:
-    """The anchor: one of `sides` where it is that run or asks for it, else a side of its own.
+    """The anchor: one of `sides` where it is that run or asks for it, else a side of its own. `suite`: as `find_sides`.
 
     Raises:
         InvalidComparisonError: there is no such anchor. SpecError, StoreError, UsageError: it is not usable.
     """
-    anchor = _side("anchor", given, surroundings)
+    anchor = _side("anchor", given, surroundings, suite=suite)
     for side in sides:
         if _is_one(anchor, side):
             return side
@@ -180,8 +190,15 @@ def _with_folder(side: SideSource) -> SideSource:
     return replace(side, name=name, results=replace(side.results, name=name))
 
 
-def _side(role: str, given: str | Path, surroundings: Surroundings, *, results: bool = False) -> SideSource:
-    blessed = _blessed(role, given, surroundings)
+def _side(
+    role: str,
+    given: str | Path,
+    surroundings: Surroundings,
+    *,
+    results: bool = False,
+    suite: str | Path | None = None,
+) -> SideSource:
+    blessed = _blessed(role, given, surroundings, suite)
     if blessed is not None:
         return blessed
     try:
@@ -221,13 +238,16 @@ def _side(role: str, given: str | Path, surroundings: Surroundings, *, results: 
     return SideSource(name=model.name, suite_path=model.suite_path, model=model)
 
 
-def _blessed(role: str, given: str | Path, surroundings: Surroundings) -> SideSource | None:
+def _blessed(
+    role: str, given: str | Path, surroundings: Surroundings, suite: str | Path | None
+) -> SideSource | None:
     """The side that stands under a name; None where `given` is a path."""
     shelf = surroundings.shelf
     if shelf is None or not isinstance(given, str):
         return None
     now = datetime.fromisoformat(surroundings.how.now)
-    found = find_blessed(role, given, shelf, surroundings.paths, now)
+    named = str(suite) if suite is not None else None
+    found = find_blessed(role, given, shelf, surroundings.paths, now, named)
     if found is None:
         return None
     blessed, folder = found

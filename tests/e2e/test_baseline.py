@@ -76,12 +76,32 @@ def test_without_a_baseline_the_commands_that_bless_one_are_told_and_work(
     project.binary(N, 0, 0)
     done = project.run("compare", side, "cand.yaml", check=4)
     assert "there is no baseline" in done.err
-    run, bless_command = done.err.partition("to bless one: ")[2].strip().split(", then: ")
+    run, bless_command = done.err.partition("to bless one: ")[2].strip().split(" && ")
     for command in (run, bless_command):
         words = command.split()
         assert words[0] == "evalharness"
         project.run(*words[1:], check=0)
     project.run("compare", side, "cand.yaml", check=0)
+
+
+def test_the_commands_that_bless_name_a_suite_that_the_candidate_does_not(project: Project) -> None:
+    project.binary(N, 0, 0)
+    for name in ("base", "cand"):
+        text = (project.root / f"{name}.yaml").read_text().replace("suite: ./suite.yaml\n", "")
+        project.write(f"{name}.yaml", text)
+    compare = ["compare", "main", "cand.yaml", "--suite", "suite.yaml"]
+
+    def follow(told: str) -> None:
+        for command in told.strip().split(" && "):
+            assert "--suite suite.yaml" in command
+            project.run(*command.split()[1:], check=0)
+        project.run(*compare, check=0)
+
+    follow(project.run(*compare, check=4).err.partition("to bless one: ")[2])
+    project.run("baseline", "expire", "main", check=0)
+    follow(project.run(*compare, check=4).err.partition("what runs today: ")[2])
+    cases(project, lambda rows: [{**rows[0], "input": "another question"}, *rows[1:]])
+    follow(project.run(*compare, check=4).err.partition("and bless it: ")[2])
 
 
 def test_a_blessed_run_is_a_side_as_its_own_folder_is(blessed: Project) -> None:
@@ -674,7 +694,7 @@ def test_a_golden_set_that_asks_more_is_told_with_versions_before_a_call(blessed
     assert not found and not (blessed.root / "asked").exists()
     for part in ("questions 1.0.0", "→ 1.1.0", "1 new and 1 asked differently", "of 121 cases"):
         assert part in done.err
-    assert "evalharness run base.yaml, then: evalharness baseline bless base.yaml --as main" in done.err
+    assert "evalharness run base.yaml && evalharness baseline bless base.yaml --as main" in done.err
     moved = json.loads(blessed.run("baseline", "diff", "main", "--json", check=0).out)
     assert [change["needs"] for change in moved["changes"]] == ["run"] and moved["next"] in done.err
     rows = [{"id": f"q{i}", "output": f"t{i}"} for i in range(N)] + [{"id": "new", "output": "!"}]
