@@ -165,7 +165,8 @@ def _absent(
             f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         )
         looked += f" (there are: {shown})"
-    return f"there is no {role} {str(reference)!r}: {looked}; to bless one: {how_to_bless(name, shelf, cwd, suite=suite)}"
+    commands = how_to_bless(name, shelf, cwd, suite=suite)
+    return f"there is no {role} {str(reference)!r}: {looked}; to bless one: {commands}"
 
 
 def _refuse_expired(reference: Reference, entry: Entry, shelf: Shelf, today: date, suite: str | None) -> None:
