@@ -173,7 +173,7 @@ def send_otlp(endpoint: str, events: Iterable[Event], *, version: str, now: date
     """
     address = logs_address(endpoint)
     shown = without_password(address)
-    why = "to send OpenTelemetry events (a file needs nothing: --out FILE)"
+    why = "send OpenTelemetry events (a file needs nothing: --out FILE)"
     exporting = require("opentelemetry.exporter.otlp.proto.http._log_exporter", extra="otel", why=why)
     api = require("opentelemetry._logs", extra="otel", why=why)
     sdk = require("opentelemetry.sdk._logs", extra="otel", why=why)

@@ -87,8 +87,8 @@ def write_parquet(path: Path, columns: Columns, rows: Iterable[Mapping[str, Any]
     Raises:
         MissingExtraError: pyarrow is not installed. StoreError: the file cannot be written.
     """
-    pa = require("pyarrow", extra="parquet", why="to write Parquet")
-    parquet = require("pyarrow.parquet", extra="parquet", why="to write Parquet")
+    pa = require("pyarrow", extra="parquet", why="write Parquet")
+    parquet = require("pyarrow.parquet", extra="parquet", why="write Parquet")
     types = {
         "text": pa.string(),
         "number": pa.float64(),

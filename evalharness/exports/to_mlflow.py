@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from evalharness._lazy import require
-from evalharness.errors import StoreError
+from evalharness.errors import MissingExtraError, StoreError
 from evalharness.exports.tracking import Tracked, without_password
 
 _LONGEST_PARAM: Final = 6000
+_DATABASES: Final = ("mysql", "mssql", "postgresql", "sqlite")
 _AT_ONCE: Final = 500
 """Most metrics in one request; parameters and tags have a lower limit of their own."""
 
@@ -30,14 +32,22 @@ def log_to_mlflow(tracked: Tracked, *, uri: str, experiment: str, now: datetime)
         The id of the run.
 
     Raises:
-        MissingExtraError: MLflow is not installed. StoreError: MLflow refused, or cannot be reached; says why.
+        MissingExtraError: MLflow is not installed, or what it needs for a database is not.
+        StoreError: MLflow refused, or cannot be reached; says why.
     """
     if _is_folder(uri):
         # MLflow 3 keeps its folder format and asks that one opts in to it. Naming a folder says so.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         uri = uri if uri.startswith("file:") else Path(uri).resolve().as_uri()
-    why = "to export to MLflow"
+    # Its own 7 retries go on for four minutes without a word where no server listens.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    why = "export to MLflow"
     mlflow = require("mlflow", extra="mlflow", why=why)
+    if urlsplit(uri).scheme.partition("+")[0] in _DATABASES and find_spec("sqlalchemy") is None:
+        raise MissingExtraError(
+            f"MLflow at {without_password(uri)}: mlflow-skinny knows servers and folders; for a database: "
+            "pip install mlflow"
+        )
     entities = require("mlflow.entities", extra="mlflow", why=why)
     when = int(now.timestamp() * 1000)
     try:

@@ -31,7 +31,7 @@ def log_to_wandb(
     Raises:
         MissingExtraError: wandb is not installed. StoreError: it refused, or cannot be reached; says why.
     """
-    wandb = require("wandb", extra="wandb", why="to export to Weights & Biases")
+    wandb = require("wandb", extra="wandb", why="export to Weights & Biases")
     settings = wandb.Settings(
         silent=True,
         console="off",
@@ -57,6 +57,10 @@ def log_to_wandb(
             reinit="create_new",
         )
         try:
+            if run.disabled:
+                raise StoreError(
+                    "Weights & Biases: WANDB_MODE=disabled writes nothing; take online or offline"
+                )
             run.summary.update({**tracked.tags, **tracked.metrics})
             if compared:
                 columns = list(COMPARISON_COLUMNS)

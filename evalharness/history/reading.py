@@ -97,7 +97,7 @@ def _scanned(folders: Sequence[Path], metrics: Sequence[str]) -> Iterator[tuple[
     Raises:
         StoreError: DuckDB cannot read one of them.
     """
-    duckdb = require("duckdb", extra="traffic", why="to scan run folders")
+    duckdb = require("duckdb", extra="traffic", why="scan run folders")
     files = {str(folder / SCORES): folder for folder in folders}
     pointers = ["/" + metric.replace("~", "~0").replace("/", "~1") for metric in metrics]
     columns = ", ".join(["json_extract(scores, ?)"] * len(metrics))

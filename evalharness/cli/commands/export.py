@@ -79,6 +79,7 @@ def command(
     if as_json:
         emit(json.dumps(found.row(), indent=2, ensure_ascii=False))
     else:
-        counts = ", ".join(f"{number:,} {what}" for what, number in found.rows.items())
+        words = {"comparison": "rows of the comparison"}
+        counts = ", ".join(f"{number:,} {words.get(what, what)}" for what, number in found.rows.items())
         emit(api.plain(f"{found.place}\n  {counts}"))
     return 0
