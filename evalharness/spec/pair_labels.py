@@ -12,7 +12,7 @@ from evalharness.core.cases import GoldenSet
 from evalharness.core.judges import Label, PairLabel, PairLabels, SideName
 from evalharness.errors import Problem
 from evalharness.spec.judge_lines import read_labels
-from evalharness.spec.labelling import first_side
+from evalharness.spec.labelling import first_side, kept
 from evalharness.spec.lines import MAX_SHOWN, BadLine, capped, json_lines
 
 _DRAWN: Final = re.compile(r"(?:^| )drawn=(\d{1,9})(?: |$)")
@@ -90,7 +90,8 @@ def _of_single_answers(path: Path) -> bool:
 def _label(given: list[tuple[Label, SideName]]) -> PairLabel:
     shown, first = given[0]
     left, right = shown.answers if first == "baseline" else shown.answers[::-1]
-    return PairLabel(texts=(left, right), value=fmean(_values(given)), line=shown.line)
+    # A spreadsheet may have written other line ends.
+    return PairLabel(texts=(kept(left), kept(right)), value=fmean(_values(given)), line=shown.line)
 
 
 def _values(given: list[tuple[Label, SideName]]) -> Iterator[float]:

@@ -314,7 +314,7 @@ class Pairs:
     ids=str,
 )
 def test_a_corrected_pairwise_judge(pairs: Pairs) -> None:
-    draws = 500
+    draws = 400
     same, away, raw, refused = pairs.series(0.0, 12, draws)
     same.hold(same.rejected)
     same.hold(same.draws - same.covered)
