@@ -81,15 +81,21 @@ class Arrival:
 
 
 def _document(text: str, plain: str, redactor: Redactor) -> str:
-    """`plain`, which is `text` redacted, as JSON where `text` is."""
-    if text.lstrip()[:1] not in ("{", "[") or (plain == text and "\\" not in text):
+    """`plain`, which is `text` redacted; where JSON stands in `text`, alone or in prose or a fence, it stays JSON."""
+    if plain == text and "\\" not in text:
+        return plain
+    starts = [place for place in (text.find("{"), text.find("[")) if place >= 0]
+    start, end = min(starts, default=-1), max(text.rfind("}"), text.rfind("]")) + 1
+    if not 0 <= start < end:
         return plain
     try:
-        value = json.loads(text)
+        value = json.loads(text[start:end])
         clean = _values(value, redactor)
     except (ValueError, RecursionError):
         return plain
-    return plain if clean == value else redactor.text(json.dumps(clean, ensure_ascii=False))
+    if clean == value:
+        return plain
+    return redactor.text(text[:start] + json.dumps(clean, ensure_ascii=False) + text[end:])
 
 
 def _values(value: Any, redactor: Redactor) -> Any:

@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from evalharness.core.attempts import Response
+from evalharness.core.scores import Scored
 from evalharness.core.suites import Redaction
-from evalharness.redaction import Redactor, secret_values
+from evalharness.redaction import Arrival, Redactor, secret_values
 from tests.e2e.conftest import Project
 from tests.e2e.judged import Bench, of
 from tests.servers.fixture import ModelServerHandle
@@ -123,3 +127,94 @@ def test_judgments_find_their_cases_again_whatever_their_ids_look_like(
     project.run("report", str(folder.relative_to(project.root)), check=0)
     assert (folder / "comparison.json").read_bytes() == first
     assert b"@example.com" not in first
+
+
+# --- what a text may hide -----------------------------------------------------------------------------------------
+
+EVERYTHING = Redaction(kinds=("email", "phone", "card", "iban", "ssn"), patterns=("[a-z]+x", "ORD-[0-9]{6}"))
+SECRETS = (BY_VALUE, 'p@ss/w"rd-99')
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("cut hunter2-correct-h", "cut [key]"),
+        ("cut hunter2-corre… and on", "cut [key]… and on"),
+        ("hunter2 is no key", "hunter2 is no key"),
+        ("?u=p%40ss%2Fw%22rd-99&v", "?u=[key]&v"),
+        (json.dumps({"k": SECRETS[1]}), '{"k": "[key]"}'),
+        ("http://user:pass@host:8000/v1", "http://[key]@host:8000/v1"),
+        (same := "https://mail.org/a:b@c", same),
+        ("Authorization: Basic dXNlcjpwYXNzd29yZA==", "[key]"),
+        ('{"k": "-----BEGIN PRIVATE KEY-----\\nMIIE\\n", "v": 1}', '{"k": "[key]", "v": 1}'),
+        ("sk-abcd\u200befgh\u2060ijkl\u00admnop", "[key]"),
+        ("555\u2011123\u20114567 or +44\u00a020\u202f7946 0958", "[phone] or [phone]"),
+        ("jane\uff20mail.org", "[email]"),
+        ("half an emoji \ud83d jane@mail.org", "half an emoji \ud83d [email]"),
+        ("DE89370400440532013000sk-abcdefghijklmnop", "[iban][key]"),
+        ("ORD-123456@mail.org", "[redacted]"),
+        ("[redacted] and [email] stay, foox goes", "[redacted] and [email] stay, [redacted] goes"),
+        (same := "order 100-200-300, 2026-11-21, v1.2.3, 3.14159265358979", same),
+        (same := "case 4111 1111 1111 1112 is no card, ORD-12345 no order", same),
+    ],
+)  # fmt: skip
+def test_what_is_cut_glued_quoted_or_set_with_unseen_characters_is_found(text: str, left: str) -> None:
+    redactor = Redactor(EVERYTHING, SECRETS)
+    assert redactor.text(text) == left
+    assert redactor.text(left) == left
+
+
+PIECES = [
+    *(*KEYS.values(), *SECRETS, ORDER, EMAIL, PHONE, "4111 1111 1111 1111"),
+    *("[email]", "[", "]", "x", "\u200b", " ", "é"),
+]
+    *KEYS.values(),
+    *SECRETS,
+    ORDER,
+    EMAIL,
+    PHONE,
+    "4111 1111 1111 1111",
+    "[email]",
+    "[",
+    "]",
+    "x",
+    "\u200b",
+    " ",
+    "é",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8), st.integers(0, 40), st.integers(0, 40))
+@settings(max_examples=150, deadline=None)
+def test_taking_out_twice_changes_nothing_more(pieces: list[str], first: int, last: int) -> None:
+    redactor = Redactor(EVERYTHING, SECRETS)
+    text = "".join(pieces)
+    once = redactor.text(text[first : len(text) - last] if first else text)
+    assert redactor.text(once) == once
+
+
+def test_a_pattern_that_would_never_end_takes_all() -> None:
+    redactor = Redactor(Redaction(patterns=(r"\]y",)))
+    assert redactor.text("[key]" + "y" * 1000) == "[redacted]"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ('{"why": "jane\\u0040mail.org", "card": 4111111111111111}', '{"why": "[email]", "card": "[card]"}'),
+        ('So:\n```json\n{"why": "jane\\u0040mail.org"}\n```', 'So:\n```json\n{"why": "[email]"}\n```'),
+        ('{"a":  "no more than \\u0041"}', '{"a":  "no more than \\u0041"}'),
+        ("{not json} jane@mail.org", "{not json} [email]"),
+    ],
+)
+def test_json_stays_json_and_its_escapes_are_read(text: str, left: str) -> None:
+    arrive = Arrival(Redaction(kinds=("email", "card"), stored=True))
+    assert arrive.response(Response(text=text)).text == left
+    assert arrive.response(Response(text=left)).text == left
+
+
+def test_statistics_whose_names_become_one_are_added_up() -> None:
+    score = Scored(0.5, {"tp:a@mail.org": 1.0, "tp:b@mail.org": 2.0, "n": 3.0}, {"want": "a@mail.org"})
+    arrive = Arrival(Redaction(kinds=("email",), stored=True))
+    assert arrive.score(score) == Scored(0.5, {"tp:[email]": 3.0, "n": 3.0}, {"want": "[email]"})
+    assert Arrival(Redaction(kinds=("email",))).score(score) is score
