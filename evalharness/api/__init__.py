@@ -63,6 +63,8 @@ from evalharness.api.ranking import rank as rank
 from evalharness.api.ranking import rank_json as rank_json
 from evalharness.api.ranking import rank_table as rank_table
 from evalharness.api.ranking import rank_to as rank_to
+from evalharness.api.refusing import refusal as refusal
+from evalharness.api.refusing import write_refusal
 from evalharness.api.settings import DEFAULT_SEED as DEFAULT_SEED
 from evalharness.api.settings import Settings as Settings
 from evalharness.api.settings import version as version
@@ -78,7 +80,7 @@ from evalharness.engine.collect import collect
 from evalharness.engine.progress import Progress as Progress
 from evalharness.engine.progress import Silent as Silent
 from evalharness.engine.sides import choose_suite, find_sides, finished_run, spending, suite_of
-from evalharness.errors import Problem
+from evalharness.errors import InvalidComparisonError, Problem
 from evalharness.plugins import Entry, default_registry
 from evalharness.report.folder import clear_report
 from evalharness.spec.load import load_candidate as _load_candidate
@@ -205,6 +207,7 @@ def compare_to(
     """`compare`, and write the reports to `out` (default `reports/<base>-vs-<candidate>`).
 
     The reports of an earlier comparison there are removed first: a comparison that fails leaves no old verdict behind.
+    One that is refused (InvalidComparisonError) leaves the reports of an invalid verdict, which say why.
 
     Returns:
         The verdict and the written files by name.
@@ -216,11 +219,16 @@ def compare_to(
     folder = Path(out) if out is not None else None
     if folder is not None:  # before anything can fail; without `out` the folder is known once the sides are
         clear_report(folder)
-    left, right = find_sides(baseline, candidate, use.surroundings, results=True, suite=suite)
-    if folder is None:
-        folder = use.cwd / "reports" / f"{slug(left.name)}-vs-{slug(right.name)}"
-        clear_report(folder)
-    found, chosen = ask(left, right, suite, use, anchor=anchor, extend=extend)
+    try:
+        left, right = find_sides(baseline, candidate, use.surroundings, results=True, suite=suite)
+        if folder is None:
+            folder = use.cwd / "reports" / f"{slug(left.name)}-vs-{slug(right.name)}"
+            clear_report(folder)
+        found, chosen = ask(left, right, suite, use, anchor=anchor, extend=extend)
+    except InvalidComparisonError as error:
+        if folder is not None:
+            write_refusal(folder, error, baseline, candidate, suite=suite, settings=use)
+        raise
     return found.verdict, write_reports(found, chosen, folder, use, use.now().date().isoformat())
 
 

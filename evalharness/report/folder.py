@@ -170,7 +170,15 @@ def read_report_manifest(directory: Path) -> dict[str, Any]:
     """
     place = directory / MANIFEST
     if not place.is_file():
-        raise StoreError(f"{directory}: no {MANIFEST} in it; give the --out folder of an earlier compare")
+        refused = (directory / FILES[0]).is_file()
+        raise StoreError(
+            f"{directory}: "
+            + (
+                "this comparison was refused before there were two runs; run compare again"
+                if refused
+                else f"no {MANIFEST} in it; give the --out folder of an earlier compare"
+            )
+        )
     manifest = read_json(place)
     sides = [manifest.get(role) for role in ("baseline", "candidate")] if isinstance(manifest, dict) else []
     if sides and manifest.setdefault("anchor", None) is not None:

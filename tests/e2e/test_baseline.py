@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import fsspec
 import pytest
@@ -82,6 +83,40 @@ def test_without_a_baseline_the_commands_that_bless_one_are_told_and_work(
         assert words[0] == "evalharness"
         project.run(*words[1:], check=0)
     project.run("compare", side, "cand.yaml", check=0)
+
+
+def test_a_refused_comparison_leaves_reports_that_say_why(blessed: Project) -> None:
+    out = blessed.root / "out"
+    against(blessed, check=0)
+    blessed.run("baseline", "expire", "main", check=0)
+    done, found = against(blessed, "main", "--json", check=4)
+    assert json.loads(done.out) == found
+    assert (found["verdict"], found["exit_code"], found["metrics"]) == ("invalid", 4, [])
+    assert (found["baseline"]["name"], found["candidate"]["name"]) == ("main", "cand")
+    assert found["suite"]["name"] == "project" and found["candidate"]["run_id"] == ""
+    assert len(found["reasons"]) == 1 and found["reasons"][0] in done.err
+    suite = ElementTree.parse(out / "junit.xml").getroot()
+    assert suite.get("errors") == "1" and "baseline bless base.yaml" in str(suite.find(".//error").attrib)  # type: ignore[union-attr]
+    assert "Invalid: `cand` against `main`" in (out / "summary.md").read_text()
+    assert "baseline bless base.yaml --as main" in (out / "report.html").read_text()
+    assert not (out / "manifest.json").exists()
+    assert "was refused" in blessed.run("report", "out", check=2).err
+    against(blessed, "main@1", check=0)
+    assert (out / "manifest.json").exists()
+
+
+def test_reports_of_a_refused_comparison_hold_no_key(
+    blessed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPPORT_API_KEY", "canary-4711-abcdef")
+    blessed.run("baseline", "expire", "main", check=0)
+    path = blessed.root / "baselines" / "refs" / "main" / "000002.json"
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"note": "canary-4711-abcdef"})
+    )
+    against(blessed, check=4)
+    for file in (blessed.root / "out").iterdir():
+        assert "canary-4711" not in file.read_text(), file
 
 
 def test_the_commands_that_bless_name_a_suite_that_the_candidate_does_not(project: Project) -> None:
@@ -691,7 +726,7 @@ def test_a_golden_set_that_asks_more_is_told_with_versions_before_a_call(blessed
     blessed.write("app.py", "def answer(request):\n    open('asked', 'a').write('x')\n    return ''\n")
     blessed.write("cand.yaml", "name: cand\nsuite: ./suite.yaml\nprovider: python\ntarget: app:answer\n")
     done, found = against(blessed, check=4)
-    assert not found and not (blessed.root / "asked").exists()
+    assert found["verdict"] == "invalid" and not (blessed.root / "asked").exists()
     for part in ("questions 1.0.0", "→ 1.1.0", "1 new and 1 asked differently", "of 121 cases"):
         assert part in done.err
     assert "evalharness run base.yaml && evalharness baseline bless base.yaml --as main" in done.err

@@ -162,9 +162,9 @@ def test_a_comparison_that_is_killed_is_no_pass(made: Made, github: GitHub) -> N
 def test_a_base_branch_without_the_suite_ends_with_what_to_do(made: Made, github: GitHub) -> None:
     ran = made(lambda folder: (folder / "README").write_text("empty"), fewer(0)).run(**GATE, annotations="0")
     assert ran.code["Compare"] == ran.code["Verdict"] == 4
-    assert ran.outputs["verdict"] == "error" and ran.outputs["exit-code"] == "4"
+    assert ran.outputs["verdict"] == "invalid" and ran.outputs["exit-code"] == "4"
     assert "there is no bot.yaml in HEAD^1: the base branch has no such candidate yet" in ran.log["Compare"]
-    assert "### ⛔ No verdict: there is nothing to decide on (exit code 4)" in github.comments[0]["body"]
+    assert "### ⛔ Invalid" in github.comments[0]["body"]
     assert "there is no bot.yaml" in ran.summary
 
 

@@ -77,13 +77,16 @@ def test_a_missing_baseline_is_an_error_that_the_other_commands_tell(checkout: P
     assert code == 4 and "'main'" in err
     assert json.loads((checkout / "out/ci.json").read_text())["exit_code"] == 4
     code, out, _ = command("ci", "annotate", "out")
-    assert code == 0 and out.startswith("::error title=evalharness%3A no verdict::") and "'main'" in out
+    assert code == 0 and out.startswith("::error title=evalharness%3A invalid::") and "'main'" in out
     code, out, _ = command("ci", "summary", "out")
-    assert code == 0 and out.startswith("### ⛔ No verdict: there is nothing to decide on (exit code 4)")
+    assert code == 0 and out.startswith("### ⛔ Invalid: `bot` against `main`") and "baseline bless" in out
     output = checkout / "output"
     code, _, _ = command("ci", "outputs", "out", env={"GITHUB_OUTPUT": str(output)})
     assert code == 4
-    assert read_outputs(output.read_text()) == {"verdict": "error", "exit-code": "4", "report-path": "out"}
+    assert read_outputs(output.read_text()) == {"verdict": "invalid", "exit-code": "4", "report-path": "out"}
+    (checkout / "out/summary.md").unlink()
+    code, out, _ = command("ci", "summary", "out")
+    assert code == 0 and out.startswith("### ⛔ No verdict: there is nothing to decide on (exit code 4)")
 
 
 def test_a_shallow_clone_is_told_how_deep_it_has_to_be(

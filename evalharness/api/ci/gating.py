@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from evalharness import api
 from evalharness.api.ci.outcome import MOST_CASES, Outcome, write_outcome
+from evalharness.api.refusing import write_refusal
 from evalharness.api.settings import Settings
 from evalharness.core.suites import Redaction, Suite
 from evalharness.core.verdicts import Verdict
@@ -86,6 +87,8 @@ def gate(
         with contextlib.suppress(EvalHarnessError):
             write_outcome(folder, _failed(error, use))
         raise
+            if isinstance(error, InvalidComparisonError):  # under the names that the job gave
+                write_refusal(folder, error, baseline, candidate, suite=suite, settings=use)
     write_outcome(folder, outcome)
     return verdict, outcome.returned
 
@@ -154,7 +157,7 @@ def _failed(error: BaseException, use: Settings) -> Outcome:
         code = EXIT_INTERRUPTED
     clean = Redactor(Redaction(), secret_values(use.environ))
     return Outcome(
-        verdict=None,
+        verdict="invalid" if isinstance(error, InvalidComparisonError) else None,
         exit_code=code,
         returned=code,
         problems=tuple(one_line(clean.text(text), 1000) for text in said),

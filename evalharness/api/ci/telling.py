@@ -58,6 +58,9 @@ def annotate(report: str | Path, most: int = 10, settings: Settings | None = Non
         lines.append(
             commands.annotation("error", commands.Mark(title="evalharness: no verdict", message=said))
         )
+    elif found.verdict == "invalid":
+        said = "; ".join(found.problems[:3]) or "the report says why"
+        lines.append(commands.annotation("error", commands.Mark(title="evalharness: invalid", message=said)))
     elif found.exit_code == EXIT_INCONCLUSIVE and not found.returned:
         lines.append(
             commands.annotation(
@@ -182,7 +185,8 @@ def _client(job: Job, patience_s: float | None) -> Client:
 
 
 def _text(folder: Path, found: Outcome) -> str:
-    if found.verdict is None:
+    lost = bool(found.problems) and not (folder / "summary.md").is_file()
+    if found.verdict is None or lost:
         return failure_text(found.exit_code, found.problems)
     try:
         return (folder / "summary.md").read_text(encoding="utf-8")

@@ -75,12 +75,18 @@ def command(
     0 pass · 1 regression · 2 usage or file error · 3 inconclusive · 4 invalid · 5 provider failure or spend cap
     """
     from evalharness import api
+    from evalharness.errors import InvalidComparisonError
 
     use = settings(allow=allow, store=store, baselines=baselines, seed=seed, fresh=fresh, quiet=quiet)
-    with guarded_stdout():
-        verdict, written = api.compare_to(
-            out, baseline, candidate, suite=suite, anchor=anchor, extend=extend, settings=use
-        )
+    try:
+        with guarded_stdout():
+            verdict, written = api.compare_to(
+                out, baseline, candidate, suite=suite, anchor=anchor, extend=extend, settings=use
+            )
+    except InvalidComparisonError as error:
+        if as_json:
+            emit(api.comparison_json(api.refusal(error, baseline, candidate, suite=suite, settings=use)))
+        raise
     if as_json:
         emit(api.comparison_json(verdict))
     else:
