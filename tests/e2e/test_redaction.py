@@ -168,20 +168,6 @@ PIECES = [
     *(*KEYS.values(), *SECRETS, ORDER, EMAIL, PHONE, "4111 1111 1111 1111"),
     *("[email]", "[", "]", "x", "\u200b", " ", "é"),
 ]
-    *KEYS.values(),
-    *SECRETS,
-    ORDER,
-    EMAIL,
-    PHONE,
-    "4111 1111 1111 1111",
-    "[email]",
-    "[",
-    "]",
-    "x",
-    "\u200b",
-    " ",
-    "é",
-]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8), st.integers(0, 40), st.integers(0, 40))
