@@ -17,6 +17,7 @@ from evalharness.spec.lines import MAX_SHOWN, BadLine, capped, json_lines
 
 _DRAWN: Final = re.compile(r"(?:^| )drawn=(\d{1,9})(?: |$)")
 _REPEAT: Final = re.compile(r"#\d{1,6}")
+_SHEETS: Final = frozenset((".csv", ".html", ".htm"))
 _DRAW: Final = "draw pairs with: evalharness judge sample CANDIDATE --against BASELINE"
 
 
@@ -30,6 +31,11 @@ def read_pair_labels(path: Path, shown: str) -> tuple[PairLabels | None, list[Pr
         path: a JSONL file.
         shown: its name in messages.
     """
+    if path.is_dir():
+        return None, [Problem("is a folder, and labels are a file", shown, hint=_DRAW)]
+    if path.suffix.lower() in _SHEETS:
+        hint = "join what people filled in: evalharness judge collect SHEET --out labels.jsonl"
+        return None, [Problem("is a sheet or page to label in", shown, hint=hint)]
     if _of_single_answers(path):
         message = "holds labels of one answer at a time, and a pairwise judge compares two"
         return None, [Problem(message, shown, hint=_DRAW)]

@@ -246,6 +246,16 @@ def test_files_that_hold_no_labels_of_these_pairs(bench: Bench) -> None:
     refused("labels.jsonl", [single], "holds labels of one answer at a time", "--against BASELINE")
     refused("labels.jsonl", [], "labels.jsonl: holds no label")
     (bench.root / "labels.jsonl").unlink()
+    (bench.root / "labels.jsonl").mkdir()
+    assert "labels.jsonl: is a folder" in bench.project.run("validate", "suite.yaml", check=2).err
+    (bench.root / "labels.jsonl").rmdir()
+    bench.project.write("sheet.csv", "id,input,label\n")
+    bench.suite(gate=GATE.replace("labels.jsonl", "sheet.csv"))
+    assert (
+        "sheet.csv: is a sheet or page to label in; join"
+        in bench.project.run("validate", "suite.yaml", check=2).err
+    )
+    bench.suite(gate=GATE)
     assert "labels.jsonl" in bench.project.run("validate", "suite.yaml", check=2).err
     bench.suite(gate=GATE.replace("./labels.jsonl", "qa/recorded:human"), scorers='["recorded:human"]')
     told = bench.project.run("validate", "suite.yaml", check=2).err
