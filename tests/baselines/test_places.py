@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 import uuid
@@ -141,6 +142,39 @@ def test_a_full_disk_leaves_no_entry(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert place.names("refs/main") == [] and list((tmp_path / "store" / "refs" / "main").iterdir()) == []
 
 
+SILENT = """
+import sys
+from pathlib import Path
+from evalharness.baselines import remote
+from evalharness.baselines.places import open_place
+from evalharness.errors import StoreError
+place = open_place("s3://bucket/team", Path("."))
+remote.PATIENCE_S = 0.5
+try:
+    print(place.names("refs"))
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_host_that_never_answers_is_waited_for_a_moment_only(bucket: str) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-c", SILENT], capture_output=True, text=True, timeout=30,
+            env={**os.environ, "AWS_ENDPOINT_URL": address, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        )  # fmt: skip
+    assert "cannot be read: no answer within 0.5 seconds" in done.stdout, done.stderr
+
+
+def test_a_bucket_that_does_not_exist_is_no_empty_store(bucket: str, tmp_path: Path) -> None:
+    assert open_place(bucket, tmp_path).names("refs") == []
+    with pytest.raises(StoreError, match="NoSuchBucket"):
+        open_place("s3://buckte/team", tmp_path).names("refs")
+
+
 def test_git_leaves_line_ends_of_content_alone(tmp_path: Path) -> None:
     open_place("store", tmp_path).create("refs/main/000001.json", b"x")
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
@@ -161,6 +195,13 @@ def test_git_leaves_line_ends_of_content_alone(tmp_path: Path) -> None:
 def test_addresses_are_shown_without_credentials(address: str, safe: str) -> None:
     assert shown(address) == safe
     assert "secret" not in option_for(address) and "t0ken" not in option_for(address)
+
+
+def test_what_a_library_says_of_an_address_is_told_without_its_credentials(tmp_path: Path) -> None:
+    pytest.importorskip("s3fs")
+    with pytest.raises(StoreError) as raised:
+        open_place("s3://key:secret@bucket/x", tmp_path).names("refs")
+    assert "secret" not in str(raised.value) and "bucket" in str(raised.value)
 
 
 def test_only_another_store_needs_naming() -> None:
