@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ from evalharness.core.attempts import Attempt as Attempt
 from evalharness.core.candidates import Candidate
 from evalharness.core.cases import GoldenSet
 from evalharness.core.runs import Run
-from evalharness.core.suites import Suite
+from evalharness.core.suites import Redaction, Suite
 from evalharness.core.verdicts import Verdict
 from evalharness.engine.build import rescore_folder
 from evalharness.engine.collect import collect
@@ -82,6 +83,7 @@ from evalharness.engine.progress import Silent as Silent
 from evalharness.engine.sides import choose_suite, find_sides, finished_run, spending, suite_of
 from evalharness.errors import InvalidComparisonError, Problem
 from evalharness.plugins import Entry, default_registry
+from evalharness.redaction import Redactor, secret_values
 from evalharness.report.folder import clear_report
 from evalharness.spec.load import load_candidate as _load_candidate
 from evalharness.spec.load import load_golden_set as _load_golden_set
@@ -399,3 +401,13 @@ def plain(text: str) -> str:
     from evalharness.report.text import strip_control
 
     return strip_control(text)
+
+
+def without_keys(text: str) -> str:
+    """Text without keys: those of the environment by value, and what looks like one."""
+    return _keys_of(tuple(secret_values(Settings().environ))).text(text)
+
+
+@cache
+def _keys_of(secrets: tuple[str, ...]) -> Redactor:
+    return Redactor(Redaction(), secrets)

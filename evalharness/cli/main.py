@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> int:
         if debug:
             import traceback
 
-            traceback.print_exception(error, file=sys.stderr)
+            _say(_without_keys("".join(traceback.format_exception(error))))
         return code
 
 
@@ -133,8 +133,8 @@ def _exit_code(error: BaseException) -> int:
         _say_problems(error)
         return error.exit_code
     _say(
-        f"internal error: {type(error).__name__}: {error}; this is a defect of evalharness: run again with --debug "
-        "and report the traceback"
+        f"internal error: {type(error).__name__}: {_without_keys(str(error))}; this is a defect of evalharness: run "
+        "again with --debug and report the traceback"
     )
     return 70
 
@@ -142,12 +142,22 @@ def _exit_code(error: BaseException) -> int:
 def _say_problems(error: Exception) -> None:
     problems = getattr(error, "problems", None)
     if not problems:
-        _say(f"error: {error}")
+        _say(f"error: {_without_keys(str(error))}")
         return
     for problem in problems:
-        _say(f"error: {problem}")
+        _say(f"error: {_without_keys(str(problem))}")
     if len(problems) > 1:
         _say(f"{len(problems)} problems")
+
+
+def _without_keys(text: str) -> str:
+    """What a server, a library or a file said, without the keys that it repeats."""
+    try:
+        from evalharness.api import without_keys
+
+        return without_keys(text)
+    except Exception:  # noqa: BLE001 - whatever is broken, the error itself is what must be told
+        return text
 
 
 def _say(text: str) -> None:

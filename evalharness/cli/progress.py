@@ -128,6 +128,6 @@ def _line(text: str) -> None:
 
 
 def _plain(text: str) -> str:
-    from evalharness.api import plain
+    from evalharness.api import plain, without_keys
 
-    return plain(text).replace("\n", " ")
+    return plain(without_keys(text)).replace("\n", " ")

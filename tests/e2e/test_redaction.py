@@ -97,6 +97,19 @@ def test_no_canary_reaches_an_artefact(tmp_path: Path, monkeypatch: pytest.Monke
         assert not any(part in text for text in shown)
 
 
+def test_errors_and_notes_are_told_without_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_SECRET", BY_VALUE)
+    project = Project(tmp_path)
+    project.golden_set("questions", [{"id": f"q{i}", "input": "a", "target": "b"} for i in range(3)])
+    project.suite()
+    project.write("own.py", f"def answer(request):\n    raise ValueError('{KEYS['openai']} {BY_VALUE}')\n")
+    project.write("base.yaml", "name: base\nsuite: ./suite.yaml\nprovider: python\ntarget: own:answer\n")
+    done = project.run("run", "base.yaml")
+    assert done.code == 5 and "ValueError: [key] [key]" in done.err
+    done = project.run("run", f"{BY_VALUE}.yaml", check=2)
+    assert "[key]" in done.err and BY_VALUE not in done.err
+
+
 def test_a_pattern_that_fits_everything_or_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.golden_set("questions", [{"id": "q", "input": "a", "target": "b"}])
