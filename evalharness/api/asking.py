@@ -88,6 +88,7 @@ def ask(
             confirming=use.cwd / again["critical"] if again["critical"] else None,
             taken=Taken(number=looks["taken"], repeats=tuple(looks["repeats"])) if looks else None,
             judgments=judgments,
+            judge_facts=again["judges"],
         )
     around = spending(use.surroundings, chosen)
     models = [side.model for side in (left, right, third) if side is not None and side.model is not None]
@@ -242,5 +243,6 @@ def write_reports(found: Answer, suite: Suite, folder: Path, use: Settings, toda
         today=today,
         critical=use.paths.show(found.critical) if found.critical is not None else None,
         looks={"taken": taken.number, "repeats": list(taken.repeats)} if taken is not None else None,
+        judges={one.eval: dict(one.facts) for one in found.judged},
     )
     return written

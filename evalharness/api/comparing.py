@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class Question:
         confirming: a stored run that asked failed critical cases again, in place of asking now.
         taken: the looks of an earlier comparison that is rendered again; None: look until it is decided.
         judgments: a file of what judges said in an earlier comparison, in place of asking them now.
+        judge_facts: by eval, what asking them took then.
     """
 
     suite: Suite
@@ -70,6 +71,7 @@ class Question:
     confirming: Path | None = None
     taken: Taken | None = None
     judgments: Path | None = None
+    judge_facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,7 @@ def answer(question: Question, around: Surroundings) -> Answer:
             f"{suite.path}: nothing to extend: the suite has no `sampling` with `reserve` or `max_repeats`; how far a "
             "comparison may go is fixed before its first look"
         )
-    referee = Referee(suite, scorers, around, question.judgments)
+    referee = Referee(suite, scorers, around, question.judgments, question.judge_facts)
     bench = referee.bench(None, *sides.obtain(None))
     comparison = compare_runs(
         bench.suite,
@@ -134,7 +136,7 @@ def _in_looks(
     suite = question.suite
     repeats = question.taken.repeats if question.taken is not None else sides.repeats()
     plan = schedule(suite, sampling, repeats, seed=around.how.seed)
-    referee = Referee(suite, scorers, around, question.judgments)
+    referee = Referee(suite, scorers, around, question.judgments, question.judge_facts)
     critical = _Critical(question, scorers, around)
     sequence: LookSequence | None = None
     for look in _looks(question, plan):

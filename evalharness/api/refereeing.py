@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from evalharness.analysis.judge_health import with_health
 from evalharness.analysis.judged import (
@@ -51,12 +52,19 @@ class Referee:
     """Has the answers of a comparison judged, or takes the judgments of an earlier one."""
 
     def __init__(
-        self, suite: Suite, scorers: Mapping[str, Scorer], around: Surroundings, earlier: Path | None
+        self,
+        suite: Suite,
+        scorers: Mapping[str, Scorer],
+        around: Surroundings,
+        earlier: Path | None,
+        facts: Mapping[str, Mapping[str, Any]],
     ) -> None:
+        """`earlier` is the file of the judgments to take, `facts` by eval what it took to have them; None: ask now."""
         self.suite, self.scorers = with_judges(suite, scorers)
         self._sets = {item.id: item.golden_set.name for item in suite.evals}
         self._judges = {item.id: item.judge for item in suite.evals if item.judge is not None}
         self._judging = Judging(suite, around.registry, around.how)
+        self._facts = facts
         self._earlier: Mapping[str, tuple[Judgment, ...]] | None = None
         if earlier is not None and self._judges:
             self._earlier = load_judgments(earlier)
@@ -81,4 +89,7 @@ class Referee:
 
     def _as_before(self) -> tuple[JudgedEval, ...]:
         assert self._earlier is not None
-        return tuple(heard(name, judge, self._earlier.get(name, ())) for name, judge in self._judges.items())
+        return tuple(
+            heard(name, judge, self._earlier.get(name, ()), self._facts.get(name, {}))
+            for name, judge in self._judges.items()
+        )

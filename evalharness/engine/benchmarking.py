@@ -121,15 +121,7 @@ def run_benchmarks(
                     )
         finally:
             call(line.closed())
-    spent = line.execution.spending
-    return {
-        "calls": spent.calls,
-        "tries": spent.tries,
-        "spent_input_tokens": spent.input_tokens,
-        "spent_output_tokens": spent.output_tokens,
-        "spent_usd": spent.usd,
-        "benchmarks": told,
-    }
+    return {**line.execution.spending.facts(), "benchmarks": told}
 
 
 @contextlib.contextmanager

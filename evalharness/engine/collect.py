@@ -412,15 +412,7 @@ async def _call(
         wall_s = loop.time() - started
     finally:
         await _close(provider, job.how)
-    return {
-        "calls": spent.calls,
-        "tries": spent.tries,
-        "wall_s": round(wall_s, 3),
-        "spent_input_tokens": spent.input_tokens,
-        "spent_output_tokens": spent.output_tokens,
-        "spent_usd": spent.usd,
-        **_told_by(provider),
-    }
+    return {**spent.facts(), "wall_s": round(wall_s, 3), **_told_by(provider)}
 
 
 def _told_by(provider: Provider) -> dict[str, Any]:

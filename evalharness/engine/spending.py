@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from evalharness.core.attempts import Response
 from evalharness.core.candidates import Price
@@ -40,9 +40,14 @@ class Spending:
     failures: Counter[str] = field(default_factory=Counter)
 
     @property
+    def told(self) -> bool:
+        """Whether the tokens of some answer are known, or there was none."""
+        return bool(self.usage_known) or not self.usage_unknown
+
+    @property
     def usd(self) -> float | None:
-        """Money spent now, None where no price was stated."""
-        if self.price is None:
+        """Money spent now, None where no price was stated or no answer told its tokens."""
+        if self.price is None or not self.told:
             return None
         return cost_usd(self.price, self.input_tokens, self.output_tokens)
 
@@ -61,6 +66,16 @@ class Spending:
     def run_tokens(self) -> int:
         """Tokens of the whole run, in and out."""
         return self.earlier_input_tokens + self.earlier_output_tokens + self.input_tokens + self.output_tokens
+
+    def facts(self) -> dict[str, Any]:
+        """Calls, tries, tokens and money as the manifest has them; None where nobody told."""
+        return {
+            "calls": self.calls,
+            "tries": self.tries,
+            "spent_input_tokens": self.input_tokens if self.told else None,
+            "spent_output_tokens": self.output_tokens if self.told else None,
+            "spent_usd": self.usd,
+        }
 
     def add(self, response: Response) -> None:
         """Account for one answer."""

@@ -133,12 +133,14 @@ def write_report_manifest(
     today: str,
     critical: str | None,
     looks: Mapping[str, Any] | None,
+    judges: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write manifest.json.
 
     `baseline`, `candidate` and `anchor` are from `about_run`; the rest are paths, a digest of the rules, the seed, the
-    day that waivers were judged on, and which looks were taken: what it takes to come to the same verdict again. The
-    judgments beside it, where there are any, are held by their digest.
+    day that waivers were judged on, which looks were taken, and by eval what asking the judges took: what it takes to
+    come to the same verdict and the same report again. The judgments beside it, where there are any, are held by their
+    digest.
 
     Raises:
         StoreError: it cannot be written.
@@ -157,6 +159,7 @@ def write_report_manifest(
             "today": today,
             "critical": critical,
             "looks": looks,
+            "judges": judges,
             "judgments": file_digest(directory / JUDGMENTS),
         },
     )
@@ -194,6 +197,7 @@ def read_report_manifest(directory: Path) -> dict[str, Any]:
         and isinstance(manifest.get("critical"), str | None)
         and _is_day(manifest.get("today"))
         and _are_looks(manifest.get("looks"))
+        and _are_facts(manifest.setdefault("judges", {}))
     )
     if not whole:
         raise StoreError(f"{place}: damaged, or not of a comparison; run compare again")
@@ -203,6 +207,14 @@ def read_report_manifest(directory: Path) -> dict[str, Any]:
         )
     found: dict[str, Any] = manifest
     return found
+
+
+def _are_facts(found: Any) -> bool:
+    """Whether this is, by eval, what asking its judge took: numbers by name."""
+    return isinstance(found, dict) and all(
+        isinstance(facts, dict) and all(type(value) in (int, float) for value in facts.values())
+        for facts in found.values()
+    )
 
 
 def _is_day(found: Any) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from evalharness._canon import short
 from evalharness.core.judges import (
@@ -116,7 +116,7 @@ def _judge(one: JudgedEval) -> JudgeView:
         may_gate=one.standing.may_gate,
         standing="may gate" if one.standing.may_gate else "may not gate",
         reasons=tuple(one_line(reason, _SENTENCE) for reason in one.standing.reasons),
-        counts="" if health is None else _counts(one, health),
+        counts=", ".join(filter(None, ("" if health is None else _counts(one, health), _asked(one.facts)))),
         rows=tuple(_rows(one)),
         criteria=tuple(
             (one_line(c.id, _NAME), _shown(c.baseline)[0] or "–", _shown(c.candidate)[0] or "–")
@@ -145,6 +145,19 @@ def _how(one: JudgedEval) -> str:
     if judge.panel:
         text += f", a panel of {len(judge.panel)} ({judge.combine})"
     return text
+
+
+def _asked(facts: Mapping[str, Any]) -> str:
+    """What asking took now, "" where every verdict was there already or was recorded."""
+    if not facts.get("calls"):
+        return ""
+    parts = [f"{words.plural(facts['calls'], 'call')} made"]
+    tokens = facts.get("spent_input_tokens"), facts.get("spent_output_tokens")
+    if None not in tokens:
+        parts.append(f"{tokens[0]:,} tokens in, {tokens[1]:,} out")
+    usd = facts.get("spent_usd")
+    parts.append(numbers.money(usd) if usd is not None else "cost unknown")
+    return ", ".join(parts)
 
 
 def _counts(one: JudgedEval, health: Health) -> str:

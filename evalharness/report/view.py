@@ -367,19 +367,42 @@ _FACTS = {
     "usage_known": "Answers that report tokens",
     "usage_unknown": "Answers that do not",
     "cost_usd": "Cost",
+    "prices": "Prices",
     "latency_p50_ms": "Latency, median",
     "latency_p95_ms": "Latency, 95th percentile",
     "wall_s": "Wall time",
+    "tries": "Requests sent, retries among them",
+    "spent_input_tokens": "Input tokens of the calls made",
+    "spent_output_tokens": "Output tokens of the calls made",
+    "spent_usd": "Cost of the calls made",
 }
 
 
 def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Known facts in a fixed order, then any other plain number or word, so that nothing recorded is dropped."""
+    facts = {**facts, **_unknown_cost(facts)}
     rows = [(label, _fact(key, facts[key])) for key, label in _FACTS.items() if facts.get(key) is not None]
     for key in sorted(set(map(str, facts)) - _FACTS.keys()):
         if isinstance(facts.get(key), (str, int, float)) and not isinstance(facts[key], bool):
             rows.append((one_line(key.replace("_", " "), 60).capitalize(), _fact(key, facts[key])))
     return rows
+
+
+def _unknown_cost(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The cost of answers that were asked for, where it is not known, or not of all of them."""
+    known, unknown = facts.get("usage_known", 0), facts.get("usage_unknown", 0)
+    if not facts.get("calls") or not (known or unknown):
+        return {}
+    if not known:
+        return {"cost_usd": "unknown: no answer tells its tokens"}
+    if facts.get("cost_usd") is None:
+        return {"cost_usd": "unknown: no price is stated"}
+    if unknown:
+        money = numbers.money(facts["cost_usd"])
+        return {
+            "cost_usd": f"{money} for the {known:,} of {known + unknown:,} answers that tell their tokens"
+        }
+    return {}
 
 
 def _fact(key: str, fact: Any) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Project
+from tests.e2e.judged import Bench
 from tests.servers.fixture import ModelServerHandle
 
 CASES = 30
@@ -155,3 +157,36 @@ def test_a_plan_says_where_the_budget_may_not_be_enough(
         project.write(f"{side}.yaml", (tmp_path / f"{side}.yaml").read_text().replace("price:", "#"))
     done = project.run("plan", "base.yaml", "cand.yaml")
     assert "the price of base and cand is not known, which compare refuses" in " ".join(done.out.split())
+
+
+@pytest.mark.parametrize(
+    ("usage", "price", "said"),
+    [
+        ("0", PRICE, "cost unknown: no answer tells its tokens"),
+        ("1", "", "cost unknown: no price is stated"),
+        ("1", PRICE, "cost $0."),
+    ],
+)
+def test_a_cost_that_is_not_known_is_said_and_is_no_zero(
+    tmp_path: Path, model_server: ModelServerHandle, usage: str, price: str, said: str
+) -> None:
+    project = write(tmp_path, model_server, "{calls: 99}", more=price, model=f"lookup?usage={usage}")
+    project.run("compare", "base.yaml", "cand.yaml", "--out", "out", check=0)
+    (told,) = [
+        line for line in (tmp_path / "out/summary.md").read_text().splitlines() if "candidate asked:" in line
+    ]
+    assert said in told.replace("\\", "")
+    facts = json.loads((tmp_path / "out/manifest.json").read_text())["candidate"]["facts"]
+    assert (facts["spent_usd"] is None) == ("unknown" in said)
+
+
+def test_what_judges_cost_is_told_and_told_again(tmp_path: Path, model_server: ModelServerHandle) -> None:
+    bench = Bench(write(tmp_path, model_server, "{calls: 200}"), model_server)
+    model_server.answers({})
+    bench.judge("judge-tie", mode="pointwise", price="{input_per_million: 1, output_per_million: 1}")
+    bench.suite(scorers="[exact_match]", gate="{max_drop: 2pp, metrics: {qa/judge: advisory}}")
+    bench.project.run("compare", "base.yaml", "cand.yaml", "--out", "out")
+    summary = (tmp_path / "out/summary.md").read_text()
+    assert re.search(r"30 calls made, [\d,]+ tokens in, [\d,]+ out, \\\$0\.", summary)
+    bench.project.run("report", "out")
+    assert (tmp_path / "out/summary.md").read_text() == summary

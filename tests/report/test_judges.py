@@ -182,7 +182,7 @@ def test_a_judge_with_nothing_measured_takes_one_line() -> None:
     block = render_markdown(with_nothing).split("**Judges**")[1].split("\n\n")[1]
     assert len(block.splitlines()) == 1
     shown = render_terminal(with_nothing, width=100, color=False)
-    assert "in both orders\n\nbaseline coverage" in shown  # no empty line where the figures would stand
+    assert "calls made, $1.25\n\nbaseline coverage" in shown  # no empty line where the figures would stand
 
 
 def test_a_comparison_without_a_judge_says_nothing_of_judges() -> None:
