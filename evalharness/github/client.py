@@ -23,6 +23,12 @@ _MOST_PAGES: Final = 100
 _TRIES: Final = 5
 _REDIRECTS: Final = 3
 _MINUTE_S: Final = 60.0
+_PERMISSIONS: Final = {
+    "/issues/": "pull-requests: write",
+    "/check-runs": "checks: write",
+    "/actions/": "actions: read",
+    "/pulls": "pull-requests: read",
+}
 _NEXT: Final = re.compile(r'<([^<>]+)>\s*;[^,]*\brel="?next"?')
 
 
@@ -189,8 +195,8 @@ class Client:
         hint = ""
         if status == 401:
             hint = "; the token is wrong or has expired"
-        elif status == 403 and "rate limit" not in said.lower():
-            hint = "; the token lacks the permission"
+        elif status == 403 and not re.search(r"rate limit|locked", said, re.IGNORECASE):
+            hint = f"; the token lacks the permission{_needed(path)}"
         elif status == 404:
             hint = "; it is not there, or the token may not see it"
         return GitHubError(f"GitHub said {status} to {method} {path}: {self._clean(said)}{hint}", status)
@@ -198,6 +204,14 @@ class Client:
     def _clean(self, text: str) -> str:
         text = text.replace(self._job.token, "[token]") if self._job.token else text
         return " ".join(text.split())[:400]
+
+
+def _needed(path: str) -> str:
+    """What a job's `permissions` have to say for calls to `path`. That of a fork's pull request only reads."""
+    for part, permission in _PERMISSIONS.items():
+        if part in path:
+            return f" `{permission}`" + (", which no fork's job gets" if permission.endswith("write") else "")
+    return ""
 
 
 def _wait(response: httpx2.Response, tried: int) -> float | None:

@@ -48,12 +48,12 @@ def annotate(level: Level, marks: Sequence[Mark], *, total: int, most: int, rest
         marks: the first of `total`, the most important first.
         total: how many there are.
         most: how many are wanted.
-        rest: what is said after the count of the others.
+        rest: what is said before the count of the others.
     """
     shown = marks[: min(most, MOST_OF_A_KIND)]
     lines = [annotation(level, mark) for mark in shown]
     if total > len(shown):
-        lines.append(annotation("notice", Mark(message=f"{total - len(shown):,} {rest}")))
+        lines.append(annotation("notice", Mark(message=f"{rest}: {total - len(shown):,}")))
     return lines
 
 

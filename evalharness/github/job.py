@@ -131,6 +131,21 @@ def read_event(environ: Mapping[str, str]) -> Mapping[str, Any]:
     return event
 
 
+def from_fork(environ: Mapping[str, str]) -> bool:
+    """Whether the job is for a pull request of another repository, and so gets no secrets."""
+    try:
+        pull = read_event(environ).get("pull_request")
+    except UsageError:
+        return False
+    names = []
+    for side in ("head", "base"):
+        value: Any = pull
+        for key in (side, "repo", "full_name"):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        names.append(value)
+    return environ.get("GITHUB_EVENT_NAME") == "pull_request" and None not in names and names[0] != names[1]
+
+
 def _is_safe(address: str) -> bool:
     """An address that a token may be sent to: https, or this machine."""
     found = re.fullmatch(r"(https?)://([A-Za-z0-9.-]+|\[[0-9a-f:]+\])(:\d+)?(/[A-Za-z0-9._~/-]*)?", address)

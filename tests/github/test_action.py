@@ -95,7 +95,7 @@ def test_the_embedded_example_is_caught_and_told(made: Made, github: GitHub) -> 
         line.startswith(f"::error file={cases},line={row},title=case regressed::routing-002: ")
         for line in errors
     )
-    assert "::notice::81 more cases got worse; the report has them all" in ran.annotations
+    assert "::notice::cases that got worse and that only the report shows: 81" in ran.annotations
     assert str(job.folder) not in (job.folder / "evalharness-report" / "ci.json").read_text()
     # the base was asked in its own files, and those are gone
     assert git(job.folder, "worktree", "list").count("\n") == 0
@@ -135,12 +135,15 @@ def test_nothing_that_fails_while_telling_turns_a_regression_green(made: Made, g
     job = made(fewer(0), fewer(20))
     ran = job.run(**GATE, token="reader")
     assert ran.failed == ["Compare", "Verdict"] and ran.code["Verdict"] == 1
-    assert "the token lacks the permission" in ran.log["Comment on the pull request"]
+    assert "lacks the permission `pull-requests: write`, which no" in ran.log["Comment on the pull request"]
     assert any(line.startswith("::warning title=no comment was written::") for line in ran.annotations)
     assert github.comments == []
     job.env = {"GITHUB_API_URL": "http://evil.example", "GITHUB_STEP_SUMMARY": "/proc/none/summary"}
     nowhere = job.run(**GATE, annotations="0")
     assert nowhere.code["Write the summary"] == 2 and nowhere.code["Comment on the pull request"] == 2
+    assert "::warning title=no comment was written::not a job on GitHub: GITHUB_API_URL" in "".join(
+        nowhere.annotations
+    )
     assert nowhere.outputs["verdict"] == "regression" and nowhere.code["Verdict"] == 1
 
 

@@ -89,6 +89,23 @@ def test_a_missing_baseline_is_an_error_that_the_other_commands_tell(checkout: P
     assert code == 0 and out.startswith("### ⛔ No verdict: there is nothing to decide on (exit code 4)")
 
 
+def test_a_forks_job_is_told_why_it_has_no_key(checkout: Path, github: GitHub) -> None:
+    (checkout / "bot.yaml").write_text(
+        "name: bot\nsuite: suite.yaml\nprovider: openai\nmodel: m\nprompt: {user: x}\n"
+    )
+    pull_of = {
+        "number": 7,
+        "head": {"repo": {"full_name": "fork/shop"}},
+        "base": {"repo": {"full_name": "acme/shop"}},
+    }
+    env = job(
+        github, checkout, {"pull_request": pull_of}, GITHUB_EVENT_NAME="pull_request", OPENAI_API_KEY=""
+    )
+    code, _, err = command(*GATE, env=env)
+    assert code == 2 and "OPENAI_API_KEY" in err
+    assert "this job is for a fork's pull request: it gets no secrets" in command("ci", "summary", "out")[1]
+
+
 def test_a_shallow_clone_is_told_how_deep_it_has_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

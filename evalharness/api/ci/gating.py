@@ -22,6 +22,7 @@ from evalharness.errors import (
     EXIT_INTERNAL,
     EXIT_INTERRUPTED,
     EXIT_PASS,
+    EXIT_USAGE,
     EvalHarnessError,
     InvalidComparisonError,
     SpecError,
@@ -30,6 +31,7 @@ from evalharness.errors import (
 from evalharness.github.commands import Mark
 from evalharness.github.git import base_tree
 from evalharness.github.guard import refuse_stranger
+from evalharness.github.job import from_fork
 from evalharness.redaction import Redactor, secret_values
 from evalharness.report.cases import Limits, build_cases
 from evalharness.report.folder import clear_report, read_report_manifest
@@ -85,10 +87,10 @@ def gate(
         )
     except BaseException as error:
         with contextlib.suppress(EvalHarnessError):
-            write_outcome(folder, _failed(error, use))
-        raise
             if isinstance(error, InvalidComparisonError):  # under the names that the job gave
                 write_refusal(folder, error, baseline, candidate, suite=suite, settings=use)
+            write_outcome(folder, _failed(error, use))
+        raise
     write_outcome(folder, outcome)
     return verdict, outcome.returned
 
@@ -119,6 +121,7 @@ def _baseline(
         judged_by = choose_suite([_suite_of(candidate, use)], suite, use.surroundings)
         store = use.store if use.store is not None else use.cwd / ".evalharness"
         there = replace(use, cwd=tree.folder, store=store.absolute())
+        use.progress.note(f"baseline: {given} in the files of {ref} ({tree.commit[:12]})")
         with contextlib.chdir(tree.folder):
             place = _run(given, judged_by, ref, there)
         yield str(place), tree.commit
@@ -155,6 +158,8 @@ def _failed(error: BaseException, use: Settings) -> Outcome:
     code = error.exit_code if isinstance(error, EvalHarnessError) else EXIT_INTERNAL
     if isinstance(error, KeyboardInterrupt):
         code = EXIT_INTERRUPTED
+    if code == EXIT_USAGE and from_fork(use.environ):
+        said = [*said, "this job is for a fork's pull request: it gets no secrets (docs/github.md, forks)"]
     clean = Redactor(Redaction(), secret_values(use.environ))
     return Outcome(
         verdict="invalid" if isinstance(error, InvalidComparisonError) else None,

@@ -51,7 +51,11 @@ def annotate(report: str | Path, most: int = 10, settings: Settings | None = Non
     level: commands.Level = "error" if found.returned else "warning"
     marks = [_placed(mark, use.cwd, root) for mark in found.cases]
     lines = commands.annotate(
-        level, marks, total=found.n_cases, most=most, rest="more cases got worse; the report has them all"
+        level,
+        marks,
+        total=found.n_cases,
+        most=most,
+        rest="cases that got worse and that only the report shows",
     )
     if found.verdict is None:
         said = "; ".join(found.problems[:3]) or "the gate did not finish; its log says why"

@@ -229,6 +229,7 @@ def comment(
     evalharness ci comment gate --name prompts
     """
     from evalharness.api import ci
+    from evalharness.errors import UsageError
 
     try:
         posted = ci.comment(
@@ -241,6 +242,9 @@ def comment(
         )
     except ci.GitHubError as error:
         return _not_told("no comment was written", error)
+    except UsageError as error:  # no other step tells it, and this one changes no verdict
+        emit(ci.notice("no comment was written", str(error)))
+        raise
     if posted is None:
         say("this job is about no open pull request: there is nothing to comment on")
     else:
