@@ -78,6 +78,7 @@ def baseline_text(found: BaselineEntry) -> str:
     lines += _details(entry)
     if not found.stored:
         lines.append("  content     removed from the store; this entry is what is left")
+    lines += [f"  ! {_c(text)}" for text in found.told]
     return "\n".join(lines)
 
 

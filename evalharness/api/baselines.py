@@ -12,6 +12,7 @@ from evalharness._canon import short
 from evalharness.api.blessing import whoever
 from evalharness.api.settings import Settings, version
 from evalharness.baselines.changes import Change, changes_since
+from evalharness.baselines.finding import told_of
 from evalharness.baselines.names import Reference, check_name, read_reference
 from evalharness.baselines.provenance import commit_of
 from evalharness.baselines.refs import Entry
@@ -28,11 +29,16 @@ from evalharness.store.folder import load_run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineEntry:
-    """One line of a baseline's history. `stored`: whether its content is still in the store."""
+    """One line of a baseline's history.
+
+    `stored`: whether its content is still in the store. `told`: what a comparison with it would warn of, where one was
+    asked for.
+    """
 
     entry: Entry
     standing: Standing
     stored: bool
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +96,7 @@ def show_baseline(given: str, settings: Settings | None = None) -> BaselineEntry
         entry=entry,
         standing=standing(entry, newest, use.now().date()),
         stored=entry.object in shelf.stored(),
+        told=tuple(told_of(entry, use.now())) if entry.action == "bless" else (),
     )
 
 

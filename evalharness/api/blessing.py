@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +16,11 @@ from evalharness.api.asking import redactor
 from evalharness.api.settings import Settings, version
 from evalharness.baselines.asked import EXTRA, asked_bytes, asked_of, carried, read_asked
 from evalharness.baselines.changes import golden_sets_of, judges_of, scorers_of
+from evalharness.baselines.finding import SKEW_MINUTES
 from evalharness.baselines.names import PREFIX, check_name, read_reference
 from evalharness.baselines.provenance import author_of, commit_of
 from evalharness.baselines.refs import Entry
-from evalharness.baselines.shelf import Shelf
+from evalharness.baselines.shelf import Shelf, minutes_ahead
 from evalharness.core.runs import Run
 from evalharness.core.scores import Scored
 from evalharness.core.suites import Suite
@@ -120,7 +121,7 @@ def bless_baseline(
         plugins=_plugin_rows(scored),
         evalharness=version(),
     )
-    warnings = tuple(_warnings(chosen, use.now().date()))
+    warnings = (*_of_store(shelf), *_of_clock(before, use.now()), *_warnings(chosen, use.now().date()))
     if before is not None and before.action == "bless" and _same(before, entry):
         shelf.mend(object_id)
         return Blessing(entry=before, made=False, warnings=warnings)
@@ -145,8 +146,10 @@ def _find(run: str | Path, suite: str | Path | None, shelf: Shelf, use: Settings
         entry = shelf.entry(reference)
         if entry is not None:
             return _Given(shelf.fetch(entry), f"the baseline {reference}", blessed=True)
+        near = _nearest(str(run), use)
         raise UsageError(
-            f"{run}: no file or folder here, and nothing is blessed under that name in {shelf.shown}"
+            f"{run}: no file or folder here{near}, and nothing is blessed under that name in {shelf.shown}; give a "
+            "candidate .yaml that was run, a run folder or a baseline"
         )
     assert path is not None
     if path.is_dir():
@@ -164,6 +167,16 @@ def _find(run: str | Path, suite: str | Path | None, shelf: Shelf, use: Settings
             f"evalharness run {shlex.quote(str(run))}{named}"
         )
     return _Given(found[0].folder, use.paths.show(found[0].folder))
+
+
+def _nearest(given: str, use: Settings) -> str:
+    """What may have been meant, as the paths say it: `(did you mean base.yaml?)`."""
+    try:
+        use.paths.argument(given)
+    except SpecError as error:
+        hint = error.problems[0].hint
+        return f" ({hint})" if hint else ""
+    return ""
 
 
 @contextmanager
@@ -280,6 +293,22 @@ def _run_row(run: Run) -> dict[str, Any]:
 def _plugin_rows(run: Run) -> list[dict[str, Any]]:
     keys = ("kind", "name", "version", "origin")
     return [{key: row.get(key) for key in keys} for row in run.manifest["plugins"]]
+
+
+def _of_store(shelf: Shelf) -> Iterator[str]:
+    if shelf.address.startswith("memory://"):
+        yield (
+            f"{shelf.shown} is the memory of this process: the baseline is gone when it ends; give a folder or a "
+            "bucket with --baselines"
+        )
+
+
+def _of_clock(before: Entry | None, now: datetime) -> Iterator[str]:
+    if before is not None and minutes_ahead(before, now) > SKEW_MINUTES:
+        yield (
+            f"{before.name}@{before.number}, which this follows, says it was made at {before.at}, and this machine's "
+            "clock has yet to reach that: one of the two is wrong; what stands goes by the numbers, expiry by clocks"
+        )
 
 
 def _warnings(suite: Suite, today: date) -> Iterator[str]:

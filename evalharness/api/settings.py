@@ -41,7 +41,7 @@ class Settings:
         seed: of every random draw.
         fresh: ask everything again, whatever is stored.
         progress: listens to runs.
-        now: the clock, for manifests and rotation dates; no verdict depends on it.
+        now: the clock, for manifests, rotation dates and what has expired: waivers and blessings.
         environ: the environment, whose keys are taken out of reports, and of what a suite stores redacted.
     """
 

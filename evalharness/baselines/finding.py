@@ -15,7 +15,8 @@ from evalharness.content import PathPolicy
 from evalharness.errors import InvalidComparisonError, SpecError, UsageError
 
 _SOON_DAYS: Final = 14
-_SKEW_MINUTES: Final = 5.0
+SKEW_MINUTES: Final = 5.0
+"""How far two clocks may be apart before it is said."""
 _MOST_NAMES: Final = 8
 
 
@@ -102,7 +103,7 @@ def find_blessed(
         reference=f"{entry.name}@{entry.number}",
         object=entry.object,
         line=line_of(entry),
-        told=tuple(_told(entry, now)),
+        told=tuple(told_of(entry, now)),
         entry=entry,
     )
     return blessed, shelf.fetch(entry)
@@ -181,10 +182,11 @@ def _refuse_expired(reference: Reference, entry: Entry, shelf: Shelf, today: dat
         )
 
 
-def _told(entry: Entry, now: datetime) -> list[str]:
+def told_of(entry: Entry, now: datetime) -> list[str]:
+    """What a reader should know of a blessing that is used at `now`, a sentence each."""
     told = []
     shown = f"the baseline {entry.name}@{entry.number} (run {short_id(entry.run['id'])})"
-    if minutes_ahead(entry, now) > _SKEW_MINUTES:
+    if minutes_ahead(entry, now) > SKEW_MINUTES:
         told.append(
             f"{shown} says it was blessed at {entry.at}, which this machine's clock has yet to reach: one of the two "
             "clocks "

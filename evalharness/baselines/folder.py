@@ -27,7 +27,9 @@ class Folder:
 
     def names(self, folder: str) -> list[str]:
         with self._telling("read"):
-            if not self.root.exists():
+            try:
+                self.root.stat()  # below a file it raises: that is no place where nothing is blessed yet
+            except FileNotFoundError:
                 return []
             if not self.root.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "a file stands in its place")

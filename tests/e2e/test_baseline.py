@@ -111,9 +111,7 @@ def test_reports_of_a_refused_comparison_hold_no_key(
     monkeypatch.setenv("SUPPORT_API_KEY", "canary-4711-abcdef")
     blessed.run("baseline", "expire", "main", check=0)
     path = blessed.root / "baselines" / "refs" / "main" / "000002.json"
-    path.write_text(
-        json.dumps(json.loads(path.read_text()) | {"note": "canary-4711-abcdef"})
-    )
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"note": "canary-4711-abcdef"}))
     against(blessed, check=4)
     for file in (blessed.root / "out").iterdir():
         assert "canary-4711" not in file.read_text(), file
@@ -445,9 +443,9 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_every_kind_of_store_keeps_and_gives(project: Project, address: str) -> None:
     project.binary(N, 30, 0)
     at = ("--baselines", address)
-    assert project.run("baseline", "list", *at, check=0).out.strip() == "nothing is blessed"
+    assert project.run("baseline", "list", *at, check=0).out.strip() == f"nothing is blessed in {address}"
     against(project, "main", *at, check=4)
-    bless(project, *at)
+    assert ("memory of this process" in bless(project, *at).err) is address.startswith("memory:")
     shutil.rmtree(project.root / ".evalharness" / "baselines")
     against(project, "main", *at, check=1)
     project.run("run", "cand.yaml", "-q", check=0)
@@ -548,7 +546,7 @@ def test_a_bucket_keeps_gives_and_refuses(project: Project, bucket: str) -> None
     rows = json.loads(project.run("baseline", "history", "main", "--json", *at, check=0).out)["history"]
     assert [row["stored"] for row in rows] == [True, False]
     done = bless(project, "--baselines", "s3://mistyped/team", check=2)
-    assert "store of baselines cannot be written" in done.err and "test-secret" not in done.err
+    assert "NoSuchBucket" in done.err and "test-secret" not in done.err
 
 
 @pytest.mark.parametrize("scheme", ["", "local://"], ids=["folder", "fsspec"])
@@ -632,6 +630,19 @@ def test_a_store_that_cannot_be_written_is_told_and_nothing_is_left(project: Pro
     assert not list((project.root / ".evalharness").glob(".rescored*"))
 
 
+def test_a_store_below_a_file_is_no_empty_store(project: Project) -> None:
+    project.binary(N, 0, 0)
+    project.write("blocked", "a file in its place")
+    against(project, "main", "--baselines", "blocked/below", check=2)
+    assert "cannot be read" in project.run("baseline", "list", "--baselines", "blocked/below", check=2).err
+
+
+def test_a_run_that_is_mistyped_is_told_what_is_near(project: Project) -> None:
+    project.binary(N, 0, 0)
+    done = project.run("baseline", "bless", "base", "--as", "main", check=2)
+    assert "did you mean base.yaml" in done.err
+
+
 def test_a_store_that_takes_content_and_no_entry_names_nothing(project: Project) -> None:
     project.binary(N, 0, 0)
     project.write("baselines/refs", "a file in its place")
@@ -687,6 +698,11 @@ def test_a_clock_that_is_behind_is_told(project: Project) -> None:
     api.bless_baseline("base.yaml", "main", settings=at_day(project, "2026-01-02"))
     found = evalharness.compare("main", "cand.yaml", settings=at_day(project, "2026-01-01"))
     assert any("one of the two clocks is wrong" in text for text in found.comparison.warnings)
+    behind = at_day(project, "2026-01-01")
+    assert any("one of the two clocks is wrong" in text for text in api.show_baseline("main", behind).told)
+    again = api.bless_baseline("base.yaml", "main", note="again", settings=behind)
+    assert any("one of the two is wrong" in text for text in again.warnings)
+    assert api.show_baseline("main", behind).entry.number == 2 and not api.show_baseline("main", behind).told
 
 
 @pytest.mark.parametrize("day", ["2020-01-01", "2026-02-30", "soon", ""])

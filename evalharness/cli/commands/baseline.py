@@ -107,11 +107,12 @@ def list_(as_json: bool, **how: Any) -> int:
     """
     from evalharness import api
 
-    found = api.list_baselines(_settings(how))
+    use = _settings(how)
+    found = api.list_baselines(use)
     if as_json:
         emit(_json(api.baselines_json("baselines", found)))
     else:
-        emit(api.baselines_text(found) if found else "nothing is blessed")
+        emit(api.baselines_text(found) if found else f"nothing is blessed in {use.surroundings.shelf.shown}")
     return 0
 
 
