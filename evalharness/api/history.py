@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evalharness.api.settings import Settings
-from evalharness.core.histories import History
+from evalharness.baselines.names import read_reference
+from evalharness.core.histories import History, MetricHistory
 from evalharness.core.suites import Redaction, Suite
 from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sides import choose_suite, suite_of
@@ -18,14 +19,16 @@ from evalharness.errors import StoreError, UsageError
 from evalharness.redaction import Redactor, secret_values
 from evalharness.store.comparisons import read_comparison
 from evalharness.store.files import write_text
+from evalharness.store.folder import is_run_folder
 
 if TYPE_CHECKING:
-    from evalharness.history.finding import Catalogue
+    from evalharness.history.finding import Catalogue, FoundRun
     from evalharness.history.measuring import Known
 
 LAST: Final = 100
 """Newest runs of a metric that are shown where nobody says how many."""
 _SHORTEST_ID: Final = 6
+_SKEW: Final = timedelta(minutes=5)
 
 
 def history(
@@ -46,10 +49,10 @@ def history(
     Args:
         metrics: ids; empty: every metric of the suite, and of the reports.
         runs: folders that are searched for run and report folders; empty: the store's runs and `reports`.
-        since: an ISO date or time; earlier runs are not looked at.
+        since: an ISO date or time; earlier runs are not looked at, but for the anchor.
         last: newest runs of each metric that are shown, at least 1.
-        anchor: the run that others are held against, by its folder or the first digits of its run id; None: the first
-            run of each segment.
+        anchor: the run that others are held against, by its folder, the first digits of its run id or the name of a
+            blessed baseline; None: the first run of each segment.
         suite: in place of the one that the newest run names.
         settings: working directory, store, seed.
 
@@ -57,22 +60,26 @@ def history(
         UsageError: a metric or an anchor that is not there, a date that is none, or no suite is named.
         StoreError: nothing was found. SpecError: the suite is wrong.
     """
-    from evalharness.history.finding import find
+    from evalharness.history.finding import find, narrowed
     from evalharness.history.measuring import Question, chosen, measured
     from evalharness.history.reading import FEW, can_scan, read_scores
 
     use = settings or Settings()
-    catalogue = find(_places(runs, use), _time(since))
+    begin = _time(since)
+    catalogue = find(_places(runs, use))
+    held_against = _anchor(anchor, catalogue, use)
+    catalogue = narrowed(catalogue, begin, held_against)
     if not catalogue.runs and not catalogue.reports:
         raise StoreError(_nothing(catalogue, runs, since))
     documents, told = _documents(catalogue, use)
+    told += _ahead(catalogue, use)
     chosen_suite = _suite(catalogue, suite, use)
     catalogue = _of_one_suite(catalogue, documents, chosen_suite, told)
     known = _known(metrics, chosen_suite, documents, use)
     question = Question(
         suite=chosen_suite,
         documents=documents,
-        anchor=_anchor(anchor, catalogue, use),
+        anchor=held_against.manifest["run_id"] if held_against is not None else None,
         last=last,
         seed=use.seed,
     )
@@ -85,9 +92,14 @@ def history(
             "pip install 'evalharness[traffic]'"
         )
     read = read_scores(manifests, [metric for metric, group in needed.items() if group], scan=scan)
+    histories = tuple(measured(one, catalogue, question, read, use.paths.show) for one in known)
+    if any(_all_alone(one) for one in histories):
+        told.append(
+            "each run here is the only one of its name, so none is held against another: --anchor RUN names one for all"
+        )
     found = History(
         suite=chosen_suite.name if chosen_suite is not None else None,
-        metrics=tuple(measured(one, catalogue, question, read, use.paths.show) for one in known),
+        metrics=histories,
         runs=len(catalogue.runs),
         reports=len(catalogue.reports),
         skipped=tuple(
@@ -186,9 +198,10 @@ def _of_one_suite(
     others.discard(name)
     if others:
         left = sum(run.manifest["suite"]["name"] != name for run in catalogue.runs)
+        reports = sum(n != name for n in named)
         told.append(
-            f"this is suite {name!r}; {left} runs and {sum(n != name for n in named)} reports of "
-            f"{', '.join(sorted(others))} are left out: give --suite for another"
+            f"this is suite {name!r}; left out of {', '.join(sorted(others))}: {left} run{'s' * (left != 1)} and "
+            f"{reports} report{'s' * (reports != 1)} (give --suite for another)"
         )
     for folder in [folder for folder, document in documents.items() if document["suite"]["name"] != name]:
         del documents[folder]
@@ -230,23 +243,53 @@ def _known(
     return [found[metric] for metric in dict.fromkeys(wanted)] or list(found.values())
 
 
-def _anchor(given: str | None, catalogue: Catalogue, use: Settings) -> str | None:
-    """The run id of the anchor that was named.
+def _all_alone(found: MetricHistory) -> bool:
+    """Whether no run is held against another, though several answered the same cases under names of their own."""
+    names = {segment.name for segment in found.segments}
+    digests = {segment.suite_digest for segment in found.segments}
+    alone = len(names) == len(found.segments) and all(point.anchor for point in found.points)
+    return alone and len(digests) < len(found.segments)
+
+
+def _ahead(catalogue: Catalogue, use: Settings) -> list[str]:
+    """What to say of runs that a clock dates later than now: they would pass for the newest."""
+    late = [run for run in catalogue.runs if run.when > use.now() + _SKEW]
+    if not late:
+        return []
+    more = f" and {len(late) - 1} more" if len(late) > 1 else ""
+    return [
+        f"{use.paths.show(late[-1].folder)}{more} was started at {late[-1].when.isoformat()} by its own clock, "
+        "which is yet to come: the order in time is not to be relied on"
+    ]
+
+
+def _anchor(given: str | None, catalogue: Catalogue, use: Settings) -> FoundRun | None:
+    """The run that was named: by its folder, by digits of its id, or as the baseline it was blessed as.
 
     Raises:
-        UsageError: it is not among the runs, or the digits fit several.
+        UsageError: it is not there, or the digits fit several. StoreError: the baseline cannot be fetched.
     """
+    from evalharness.history.finding import find
+
     if given is None:
         return None
-    place = Path(given).resolve()
+    if is_run_folder(use.cwd / given):
+        named = find([use.cwd / given])
+        if named.skipped:
+            raise StoreError(f"--anchor {given}: {named.skipped[0][1]}")
+        return named.runs[0]
     digits = given.removeprefix("sha256:")
-    named = {run.manifest["run_id"] for run in catalogue.runs if run.folder.resolve() == place}
-    if not named and len(digits) >= _SHORTEST_ID:
-        ids = {run.manifest["run_id"] for run in catalogue.runs}
-        named = {run for run in ids if run.removeprefix("sha256:").startswith(digits)}
-    if len(named) != 1:
-        what = "fits several runs; give more digits" if named else "is not among the runs that were found"
-        raise UsageError(
-            f"--anchor {given}: {what}; name a run folder, or {_SHORTEST_ID} digits or more of a run id"
-        )
-    return str(next(iter(named)))
+    by_id = {run.manifest["run_id"]: run for run in catalogue.runs}
+    fit = [run for run_id, run in by_id.items() if run_id.removeprefix("sha256:").startswith(digits)]
+    fit = fit if len(digits) >= _SHORTEST_ID else []
+    if len(fit) == 1:
+        return fit[0]
+    if not fit and (reference := read_reference(given)) is not None:
+        shelf = use.surroundings.shelf
+        entry = shelf.entry(reference) if shelf is not None else None
+        if shelf is not None and entry is not None:
+            return find([shelf.fetch(entry)]).runs[0]
+    what = "fits several runs; give more digits" if fit else "no run that was found, and no blessed baseline"
+    raise UsageError(
+        f"--anchor {given}: {what}; name a run folder, {_SHORTEST_ID} digits or more of a run id, or a baseline"
+    )

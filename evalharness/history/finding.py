@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -47,8 +47,8 @@ class Catalogue:
     skipped: tuple[tuple[Path, str], ...]
 
 
-def find(places: Sequence[Path], since: datetime | None) -> Catalogue:
-    """Everything under `places`; with `since`, only what was started at that time or later."""
+def find(places: Sequence[Path]) -> Catalogue:
+    """Everything under `places`."""
     runs: dict[tuple[str, datetime], FoundRun] = {}
     reports: list[FoundReport] = []
     skipped: list[tuple[Path, str]] = []
@@ -56,21 +56,33 @@ def find(places: Sequence[Path], since: datetime | None) -> Catalogue:
         try:
             if is_run_folder(folder):
                 run = _run(folder)
-                if since is None or run.when >= since:
-                    runs.setdefault((run.manifest["run_id"], run.when), run)
+                runs.setdefault((run.manifest["run_id"], run.when), run)
             elif (folder / COMPARISON).is_file():
-                report = _report(folder)
-                if since is None or report.when["candidate"] >= since:
-                    reports.append(report)
+                reports.append(_report(folder))
         except StoreError as error:
             skipped.append((folder, str(error)))
     return Catalogue(
-        runs=tuple(
-            sorted(_of_suites(list(runs.values())), key=lambda run: (run.when, run.manifest["run_id"]))
-        ),
+        runs=_in_time(_of_suites(list(runs.values()))),
         reports=tuple(sorted(reports, key=lambda report: (report.when["candidate"], str(report.folder)))),
         skipped=tuple(skipped),
     )
+
+
+def narrowed(catalogue: Catalogue, since: datetime | None, anchor: FoundRun | None) -> Catalogue:
+    """What was started at `since` or later, and whatever its age the run that others are held against."""
+    runs, reports = catalogue.runs, catalogue.reports
+    if since is not None:
+        runs = tuple(run for run in runs if run.when >= since)
+        reports = tuple(report for report in reports if report.when["candidate"] >= since)
+    if anchor is not None and (runs or reports):
+        ids = {(run.manifest["run_id"], run.when) for run in runs}
+        if (anchor.manifest["run_id"], anchor.when) not in ids:
+            runs = _in_time((anchor, *runs))
+    return replace(catalogue, runs=runs, reports=reports)
+
+
+def _in_time(runs: Iterable[FoundRun]) -> tuple[FoundRun, ...]:
+    return tuple(sorted(runs, key=lambda run: (run.when, run.manifest["run_id"])))
 
 
 def _of_suites(runs: list[FoundRun]) -> Iterator[FoundRun]:

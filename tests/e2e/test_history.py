@@ -119,7 +119,7 @@ def test_names_are_lines_of_their_own(stored: Project) -> None:
 
 def test_both_ways_of_reading_give_the_same(stored: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("duckdb")
-    found = find([stored.root / ".evalharness/runs"], None)
+    found = find([stored.root / ".evalharness/runs"])
     manifests = {item.folder: item.manifest for item in found.runs}
     metrics = ["qa/exact_match", "qa/length"]
     scanned = read_scores(manifests, metrics, scan=True)
@@ -206,17 +206,58 @@ def test_missing_answers_count_as_the_worst_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "name metrics, or give --all"),
-        (("qa/exact_match", "--all"), "name metrics, or give --all"),
+        (("qa/exact_match", "--all"), "not both"),
         (("qa/exact_mach",), "did you mean qa/exact_match"),
         (("--all", "--since", "yesterday"), "write 2026-08-01"),
-        (("--all", "--anchor", "0123456789"), "not among the runs"),
+        (("--all", "--anchor", "0123456789"), "no run that was found, and no blessed baseline"),
+        (("--all", "--anchor", "questions"), "no run that was found, and no blessed baseline"),
+        (
+            ("--all", "--since", "2030-01-01"),
+            "no run and no report in the store and in reports since 2030-01-01",
+        ),
         (("--all", "--runs", "nowhere"), "no such folder: nowhere"),
         (("--all", "--runs", "questions"), "no run and no report in questions"),
     ],
 )
 def test_what_is_asked_wrongly(stored: Project, arguments: tuple[str, ...], says: str) -> None:
     assert says in stored.run("history", *arguments, check=2).err
+
+
+def test_an_anchor_is_used_though_it_is_older_than_what_is_shown(stored: Project) -> None:
+    own = points(history(stored, "qa/exact_match"))
+    first = next(point for point in own if point["when"].startswith("2026-08-02"))
+    for named in (first["run_id"][7:15], first["place"]):
+        shown = points(history(stored, "qa/exact_match", "--since", "2026-08-10", "--anchor", named))
+        assert [point["when"][:10] for point in shown] == ["2026-08-02", "2026-08-10", "2026-08-21"]
+        assert shown[-1]["since_anchor"]["anchor"] == first["run_id"]
+
+
+def test_runs_of_names_of_their_own_are_held_against_a_blessed_one(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.suite()
+    golden_set(project)
+    for day, wrong, name in ((1, 2, "first"), (2, 20, "second")):
+        run(project, day, range(wrong), name=name)
+    alone = project.run("history", check=0).out
+    assert "qa/exact_match" in alone and "--anchor RUN names one for all" in " ".join(alone.split())
+    folder = next((tmp_path / ".evalharness/runs").glob("first-*"))
+    project.run("baseline", "bless", str(folder.relative_to(tmp_path)), "--as", "main", check=0)
+    shutil.rmtree(folder)  # what is blessed is kept by itself
+    found = history(project, "--anchor", "main")
+    second = points(found, "second")[0]
+    assert second["since_anchor"]["delta"] == pytest.approx(-0.18) and second["since_anchor"]["exceeds"]
+    assert found["warnings"] == []
+
+
+def test_a_run_from_the_future_is_told(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.suite()
+    golden_set(project)
+    run(project, 1, ())
+    use = api.Settings(cwd=tmp_path, now=lambda: datetime(2026, 7, 30, tzinfo=UTC))
+    (told,) = api.history(settings=use).warnings
+    assert "2026-08-01T06:00:00+00:00" in told and "yet to come" in told
+    assert not api.history(settings=api.Settings(cwd=tmp_path, now=lambda: at(2))).warnings
 
 
 def test_keys_in_names_are_taken_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +343,7 @@ def test_suites_of_one_store_are_kept_apart_by_name(tmp_path: Path) -> None:
     run(project, 2, ())
     found = history(project, "qa/exact_match")
     assert [point["value"] for point in points(found)] == [1.0] and found["suite"] == "other"
-    assert "1 runs and 0 reports of project are left out" in found["warnings"][0]
+    assert "left out of project: 1 run and 0 reports" in found["warnings"][0]
     project.write("first.yaml", first)
     found = history(project, "qa/exact_match", "--suite", "first.yaml")
     assert [point["value"] for point in points(found)] == [0.9] and found["suite"] == "project"

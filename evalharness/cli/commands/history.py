@@ -12,7 +12,9 @@ from evalharness.cli.options import common, emit, guarded_stdout, json_option, s
 
 @click.command("history")
 @click.argument("metrics", nargs=-1, metavar="[METRIC]...")
-@click.option("--all", "every", is_flag=True, help="Every metric of the suite and of the reports.")
+@click.option(
+    "--all", "every", is_flag=True, help="Every metric of the suite and of the reports; so without METRIC."
+)
 @click.option(
     "--runs",
     multiple=True,
@@ -30,7 +32,8 @@ from evalharness.cli.options import common, emit, guarded_stdout, json_option, s
 @click.option(
     "--anchor",
     metavar="RUN",
-    help="What others are held against: a run folder or digits of a run id (default each line's first run).",
+    help="What others are held against: a run folder, digits of a run id or a blessed baseline (default each line's "
+    "first run).",
 )
 @suite_option
 @click.option(
@@ -73,8 +76,8 @@ def command(
     from evalharness import api
     from evalharness.errors import UsageError
 
-    if bool(metrics) == every:
-        raise UsageError("name metrics, or give --all")
+    if metrics and every:
+        raise UsageError("name metrics, or give --all for every one; not both")
     use = settings(allow=allow, store=store)
     more = {} if last is None else {"last": last}
     with guarded_stdout():
