@@ -56,7 +56,7 @@ def plan(
     from evalharness.engine.history import earlier_runs
     from evalharness.engine.judging import heard
     from evalharness.engine.scoring import build_scorers
-    from evalharness.engine.sides import choose_suite, find_sides
+    from evalharness.engine.sides import choose_suite, find_sides, up_to_date
     from evalharness.spec.load import suite_warnings
 
     use = settings or Settings()
@@ -68,6 +68,7 @@ def plan(
     chosen = choose_suite(
         [left.suite_path, right.suite_path], suite, around, stored=[left.folder, right.folder]
     )
+    left, right = (up_to_date(side, chosen, around) for side in (left, right))
     scorers = build_scorers(chosen, use.registry)
     named = _named(evidence, chosen, scorers, around, problems)
     if problems:
@@ -101,6 +102,7 @@ def plan(
         curve=curve(metrics),
         problems=_problems(metrics, shown),
         warnings=(
+            *dict.fromkeys(text for side in (left, right) if side.blessed for text in side.blessed.told),
             *standing_warnings(chosen, standing),
             *over_caps(sides, costs, chosen, judges),
             *uncounted(chosen, scorers, costs, stages[-1]),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+from evalharness.baselines.asked import carried
 from evalharness.core.candidates import Candidate
 from evalharness.core.plans import SetCost, SideCost, StageCost, TokenBasis
 from evalharness.core.protocols import Provider, Request
@@ -93,7 +94,9 @@ def estimate_side(
     refuse_few_repeats(build_scorers(suite, around.registry), repeats, named)
     if source.model is None or source.fixed(around.registry):
         if source.folder is not None:
-            refuse_other_sets(source.folder, read_manifest(source.folder), suite)
+            manifest = read_manifest(source.folder)
+            kept = carried(source.folder, suite, manifest["golden_sets"])
+            refuse_other_sets(source.folder, manifest, suite, kept)
         rows = [_free(suite, stage, repeats) for stage in stages]
         return SideCost(
             role=role,

@@ -182,6 +182,12 @@ def test_the_candidate_and_the_anchor_may_stand_under_a_name_too(project: Projec
 def test_plan_takes_a_name(blessed: Project) -> None:
     done = blessed.run("plan", "main", "cand.yaml")
     assert "no baseline" not in done.err and "qa/exact_match" in done.out
+    cases(blessed, retarget)
+    done = blessed.run("plan", "main", "cand.yaml")
+    assert done.code != 4 and "bless main --as main --rescore" in " ".join(done.out.split())
+    cases(blessed, lambda rows: [{**rows[0], "input": "another question"}, *rows[1:]], "1.2.0")
+    done = blessed.run("plan", "main", "cand.yaml", check=4)
+    assert "1 asked differently" in done.err and "baseline bless base.yaml --as main" in done.err
 
 
 def test_the_store_is_found_by_option_and_by_variable(

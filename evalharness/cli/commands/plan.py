@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import click
 
-from evalharness.cli.options import emit, guarded_stdout, json_option, running, settings, suite_option
+from evalharness.cli.options import (
+    baselines_option,
+    emit,
+    guarded_stdout,
+    json_option,
+    running,
+    settings,
+    suite_option,
+)
 
 
 @click.command("plan")
@@ -23,6 +31,7 @@ from evalharness.cli.options import emit, guarded_stdout, json_option, running, 
     metavar="SHARE",
     help="Share of cases to assume that change when nothing changed, such as 10%.",
 )
+@baselines_option
 @json_option
 @running
 def command(
