@@ -115,9 +115,12 @@ class PersonalData:
 
         chosen = [kind for kind in _FINDERS if kind in kinds]
         self._finders = [(kind, re2.compile(_HINTS[kind]), *_FINDERS[kind]) for kind in chosen]
+        self._any = re2.compile("|".join(_HINTS[kind] for kind in chosen)) if chosen else None
 
     def spans(self, text: str) -> Iterator[tuple[int, int, str]]:
         """(start, end, kind) of each find. What fits several kinds is given for each of them."""
+        if self._any is None or self._any.search(text) is None:
+            return
         for kind, hint, pattern, fits in self._finders:
             if hint.search(text) is not None:
                 for match in pattern.finditer(text):

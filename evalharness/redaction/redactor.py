@@ -136,6 +136,8 @@ def _replaced(text: str, spans: Iterable[_Span]) -> str:
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
     """A copy where something changes, else the very same object."""
+    if not value or type(value) in (int, float, bool):
+        return value
     if isinstance(value, str):
         changed = change(value)
         return value if changed == value else changed
