@@ -22,6 +22,7 @@ def main() -> int:
         ("retrieval.py", []),
         ("contamination.py", []),
         ("read_eval_log.py", []),
+        ("report_page.py", []),
         ("scale.py", sys.argv[1:]),
     )
     for script, options in scripts:

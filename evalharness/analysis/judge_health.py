@@ -208,11 +208,14 @@ def _correlation(texts: Iterable[_Judged], pairs: bool, size: Callable[[str], fl
         if len(both) == 2:
             (v0, n0), (v1, n1) = (np.mean(both[name], axis=0) for name in _SIDES)
             by_case[case] = ([(1 + v1 - v0) / 2], [n1 - n0])
+    differences = np.array([np.mean(d) for _, d in by_case.values()])
     found = length_correlation(
-        np.clip(np.array([np.mean(p) for p, _ in by_case.values()]), 0.0, 1.0),
-        np.array([np.mean(d) for _, d in by_case.values()]),
+        np.clip(np.array([np.mean(p) for p, _ in by_case.values()]), 0.0, 1.0), differences
     )
-    return NotMeasured(found.reason) if isinstance(found, NotEstimated) else found
+    if not isinstance(found, NotEstimated):
+        return found
+    alike = found.kind == "constant" and size is formatting and not differences.any()
+    return NotMeasured("both answers are formatted alike in every case" if alike else found.reason)
 
 
 # --- criteria and members ---------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Final
 from markupsafe import Markup
 
 from evalharness.core.histories import History
-from evalharness.report.history_plot import BOTTOM, HIGH, LEFT, RIGHT, WIDE, drawing
+from evalharness.report.history_plot import drawing
 from evalharness.report.history_view import EACH_ALONE, found_line, metric_view
 from evalharness.report.page import asset, content_policy, template
 from evalharness.report.text import one_line
@@ -34,11 +34,6 @@ def history_html(history: History) -> str:
         warnings=[one_line(warning) for warning in history.warnings],
         skipped=[one_line(why, 400) for _, why in history.skipped[:_SKIPPED]],
         skipped_left_out=max(0, len(history.skipped) - _SKIPPED),
-        wide=WIDE,
-        high=HIGH,
-        left=LEFT,
-        right=WIDE - RIGHT,
-        floor=HIGH - BOTTOM,
         css=Markup(css),
         policy=content_policy(css),
     )

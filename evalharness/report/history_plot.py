@@ -1,31 +1,29 @@
-"""Geometry of a metric over time: a line for each segment, in units of the picture."""
+"""Geometry of a metric over time: a line for each segment, in per cent of the picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from evalharness.core.histories import MetricHistory, Point
 from evalharness.report import numbers
 from evalharness.report.history_view import PointRow
 
-WIDE: Final = 720
-HIGH: Final = 280
 COLOURS: Final = 6
 """Colours there are; names beyond share the last."""
-LEFT: Final = 64
-RIGHT: Final = 18
-_TOP: Final = 14
-BOTTOM: Final = 34
+_EDGE: Final = 1.5
+_TOP: Final = 5.0
+_FLOOR: Final = 95.0
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
     """One run; `label` says what it is."""
 
-    x: float
-    y: float
+    x: str
+    y: str
     anchor: bool
     fell: bool
     label: str
@@ -34,10 +32,10 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
-    """The runs of one segment, joined. A value that is missing interrupts the path."""
+    """The runs of one segment. `line` are (x1, y1, x2, y2); a value that is missing interrupts it."""
 
     colour: int
-    path: str
+    line: tuple[tuple[str, str, str, str], ...]
     dots: tuple[Dot, ...]
 
 
@@ -47,9 +45,9 @@ class Drawing:
 
     strokes: tuple[Stroke, ...]
     names: tuple[tuple[str, int], ...]
-    breaks: tuple[float, ...]
-    values: tuple[tuple[float, str], ...]
-    times: tuple[tuple[float, str, str], ...]
+    breaks: tuple[str, ...]
+    levels: tuple[tuple[str, str], ...]
+    times: tuple[tuple[str, str, str], ...]
 
 
 def drawing(metric: MetricHistory, rows: Sequence[PointRow]) -> Drawing | None:
@@ -64,12 +62,12 @@ def drawing(metric: MetricHistory, rows: Sequence[PointRow]) -> Drawing | None:
     first, last = (point.when.timestamp() for point in (metric.points[0], metric.points[-1]))
     span = last - first
 
-    def x(point: Point) -> float:
+    def x(point: Point) -> str:
         share = (point.when.timestamp() - first) / span if span > 0 else 0.5
-        return round(LEFT + share * (WIDE - LEFT - RIGHT), 1)
+        return f"{_EDGE + share * (100 - 2 * _EDGE):.2f}%"
 
-    def y(value: float) -> float:
-        return round(_TOP + (1 - (value - low) / (high - low)) * (HIGH - _TOP - BOTTOM), 1)
+    def y(value: float) -> str:
+        return f"{_FLOOR - (value - low) / (high - low) * (_FLOOR - _TOP):.2f}%"
 
     names = list(dict.fromkeys(row.name for row in rows))
     strokes = []
@@ -82,17 +80,15 @@ def drawing(metric: MetricHistory, rows: Sequence[PointRow]) -> Drawing | None:
         ]
         if segment.apart is not None and own:
             breaks.append(x(own[0][0]))
-        path, joined = "", False
-        for point, _ in own:
-            if point.value is None:
-                joined = False
-                continue
-            path += f"{'L' if joined else 'M'}{x(point)} {y(point.value)}"
-            joined = True
+        line = tuple(
+            (x(a), y(a.value), x(b), y(b.value))
+            for (a, _), (b, _) in pairwise(own)
+            if a.value is not None and b.value is not None
+        )
         strokes.append(
             Stroke(
                 colour=min(names.index(own[0][1].name), COLOURS - 1) if own else 0,
-                path=path,
+                line=line,
                 dots=tuple(
                     Dot(x(point), y(point.value), point.anchor, row.fell, _label(row), row.number)
                     for point, row in own
@@ -100,17 +96,17 @@ def drawing(metric: MetricHistory, rows: Sequence[PointRow]) -> Drawing | None:
                 ),
             )
         )
+    day = "%Y-%m-%d" if metric.points[0].when.date() != metric.points[-1].when.date() else "%Y-%m-%d %H:%M"
     ends = [(metric.points[0], "start"), (metric.points[-1], "end")][: 2 if span > 0 else 1]
     return Drawing(
         strokes=tuple(strokes),
         names=tuple((name, min(place, COLOURS - 1)) for place, name in enumerate(names)),
         breaks=tuple(dict.fromkeys(breaks)),
-        values=tuple(
+        levels=tuple(
             (y(at), numbers.value(at, metric.unit)) for at in dict.fromkeys((min(values), max(values)))
         ),
         times=tuple(
-            (x(point), point.when.strftime("%Y-%m-%d"), side if span > 0 else "middle")
-            for point, side in ends
+            (x(point), point.when.strftime(day), side if span > 0 else "middle") for point, side in ends
         ),
     )
 

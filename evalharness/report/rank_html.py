@@ -12,7 +12,7 @@ from evalharness.analysis.ranking_grid import Curve, Grid
 from evalharness.analysis.ranking_picture import Picture
 from evalharness.report import numbers
 from evalharness.report.page import asset, content_policy, template
-from evalharness.report.rank_plot import HIGH, SIDE, WIDE, bounds, clouds, line_of, shade, whiskers
+from evalharness.report.rank_plot import SIDE, bounds, clouds, line_of, shade, whisker_ends, whiskers
 from evalharness.report.rank_text import beside
 from evalharness.report.rank_view import (
     RankReport,
@@ -50,6 +50,7 @@ def rank_html(report: RankReport) -> str:
                 "view": view,
                 "columns": beside(view.rows),
                 "marks": whiskers(metric),
+                "ends": whisker_ends(metric),
                 "lede": _lede(ranking, metric),
                 "pairs_left_out": max(0, len(view.pairs) - _PAIRS),
                 "pairs": view.pairs[:_PAIRS],
@@ -65,8 +66,6 @@ def rank_html(report: RankReport) -> str:
         family=family_line(ranking),
         seed=ranking.seed,
         digest=ranking.suite_digest,
-        wide=WIDE,
-        high=HIGH,
         side=SIDE,
         css=Markup(css),
         policy=content_policy(css),

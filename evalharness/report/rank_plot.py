@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from evalharness.analysis.ranking import RankedMetric
@@ -12,13 +13,12 @@ from evalharness.analysis.ranking_grid import Curve
 from evalharness.analysis.ranking_picture import OTHERS, Picture
 from evalharness.report import numbers
 from evalharness.report.rank_view import interval
+from evalharness.report.text import one_line
 
 _LEFT: Final = 2.0
 _RIGHT: Final = 98.0
-WIDE: Final = 640
-HIGH: Final = 240
-_MARGIN: Final = (64.0, 14.0, 20.0, 34.0)
-"""Room beside a curve, in its own units: left, top, right, bottom."""
+_TOP: Final = 6.0
+_FLOOR: Final = 94.0
 SIDE: Final = 480
 """The side of a picture of a space, in its own units."""
 COLOURS: Final = 8
@@ -35,10 +35,20 @@ class Whisker:
     label: str
 
 
+def whisker_ends(metric: RankedMetric) -> tuple[str, str]:
+    """The labels of the two ends of the axis that the whiskers of a metric share."""
+    low, high = _reach(metric)
+    return numbers.value(low, metric.unit), numbers.value(high, metric.unit)
+
+
+def _reach(metric: RankedMetric) -> tuple[float, float]:
+    ends = [e for v in metric.values for e in (v.low, v.value, v.high) if e is not None and math.isfinite(e)]
+    return (min(ends), max(ends)) if ends else (0.0, 1.0)
+
+
 def whiskers(metric: RankedMetric) -> dict[int, Whisker | None]:
     """A mark for each candidate, by place; all on one axis, which holds every interval."""
-    ends = [e for v in metric.values for e in (v.low, v.value, v.high) if e is not None and math.isfinite(e)]
-    low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
+    low, high = _reach(metric)
     span = (high - low) or 1.0
 
     def place(x: float) -> str:
@@ -58,23 +68,24 @@ def whiskers(metric: RankedMetric) -> dict[int, Whisker | None]:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One number of dimensions on a curve, in the picture's units."""
+    """One number of dimensions on a curve, in per cent of the picture."""
 
-    x: float
-    y: float
-    low: float
-    high: float
+    x: str
+    y: str
+    low: str
+    high: str
     dimension: str
     worse: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A curve: its marks from few to all dimensions, the path through them, and the labels of the upright axis."""
+    """A curve: its marks from few to all dimensions, the lines between them, and the labels of both axes."""
 
     marks: tuple[Mark, ...]
-    path: str
-    ticks: tuple[tuple[float, str], ...]
+    line: tuple[tuple[str, str, str, str], ...]
+    levels: tuple[tuple[str, str], ...]
+    times: tuple[tuple[str, str, str], ...]
     label: str
 
 
@@ -83,18 +94,17 @@ def line_of(curve: Curve) -> Line | None:
     points = [p for p in reversed(curve.points) if p.value.value is not None]
     if not points:
         return None
-    left, top, right, bottom = _MARGIN
     ends = [e for p in points for e in (p.value.low, p.value.value, p.value.high) if e is not None]
     low, high = min(ends), max(ends)
     span = (high - low) or 1.0
     first, last = math.log(points[0].dimension), math.log(points[-1].dimension)
 
-    def x(dimension: int) -> float:
+    def x(dimension: int) -> str:
         share = (math.log(dimension) - first) / (last - first) if last > first else 0.5
-        return round(left + share * (WIDE - left - right), 1)
+        return f"{_LEFT + share * (_RIGHT - _LEFT):.2f}%"
 
-    def y(value: float) -> float:
-        return round(HIGH - bottom - (value - low) / span * (HIGH - top - bottom), 1)
+    def y(value: float) -> str:
+        return f"{_FLOOR - (value - low) / span * (_FLOOR - _TOP):.2f}%"
 
     marks = []
     for point in points:
@@ -110,12 +120,14 @@ def line_of(curve: Curve) -> Line | None:
                 worse=point.pair is not None and point.pair.better == 0,
             )
         )
-    ticks = tuple(
+    levels = tuple(
         (y(at), numbers.value(at, curve.unit)) for at in dict.fromkeys((low, (low + high) / 2, high))
     )
     said = ", ".join(f"{numbers.value(p.value.value, curve.unit)} at {p.dimension}" for p in points)
-    path = "M" + " ".join(f"{mark.x} {mark.y}" for mark in marks)
-    return Line(tuple(marks), path, ticks, f"{curve.metric} of {curve.candidate}: {said}")
+    line = tuple((a.x, a.y, b.x, b.y) for a, b in pairwise(marks))
+    sides = ["start", *["middle"] * (len(marks) - 2), "end"] if len(marks) > 1 else ["middle"]
+    times = tuple((mark.x, mark.dimension, side) for mark, side in zip(marks, sides, strict=True))
+    return Line(tuple(marks), line, levels, times, one_line(f"{curve.metric} of {curve.candidate}: {said}", 1200))
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def _view(ranking: Ranking, metric: RankedMetric) -> MetricView:
     unit = "" if metric.unit == "fraction" else f"{metric.unit}, "
     cases = f"{metric.n:,} case" + ("" if metric.n == 1 else "s")
     return MetricView(
-        id=metric.id,
+        id=one_line(metric.id, NAME),
         about=f"{unit}{direction}, {cases}",
         rows=tuple(_row(ranking.entries[place], place, metric) for place in metric.order),
         matrix=tuple(

@@ -37,6 +37,7 @@ class Histogram:
     title: str
     bars: tuple[Bar, ...]
     zero: str
+    zero_apart: bool
     ends: tuple[str, str]
     says: str
     highest: str
@@ -116,9 +117,10 @@ def _histogram(metric: MetricComparison, deltas: Sequence[float]) -> Histogram:
         title=_title(metric),
         bars=bars,
         zero=f"{-first * width:.2f}",
+        zero_apart=18 < -first * width < 82,
         ends=tuple(_end(metric, value * step) for value in (first, last)),  # type: ignore[arg-type]
         says=_says(metric, deltas),
-        highest=f"{most:,}",
+        highest=words.plural(most, "case"),
     )
 
 

@@ -270,7 +270,10 @@
     list();
   }
   addEventListener("hashchange", follow);
-  if (location.hash) follow();
+  if (location.hash) {
+    follow();
+    addEventListener("load", () => setTimeout(follow)); // the browser's own step to the fragment takes the focus away
+  }
 
   // --- keys and print ---
 
