@@ -136,7 +136,7 @@ def _replaced(text: str, spans: Iterable[_Span]) -> str:
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
     """A copy where something changes, else the very same object."""
-    if not value or type(value) in (int, float, bool):
+    if value is None or type(value) in (int, float, bool):
         return value
     if isinstance(value, str):
         changed = change(value)
