@@ -420,6 +420,9 @@ def _one_path(named: Sequence[str], surroundings: Surroundings) -> Path:
     if len(paths) > 1:
         shown = " and ".join(surroundings.paths.show(Path(p)) for p in paths)
         raise UsageError(f"the two sides name different suites ({shown}); choose one with --suite")
+    if not Path(paths[0]).exists():
+        shown = surroundings.paths.show(Path(paths[0]))
+        raise UsageError(f"the suite {shown} is not there; name it with --suite where it has moved")
     return surroundings.paths.argument(paths[0])
 
 

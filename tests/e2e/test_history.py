@@ -249,6 +249,17 @@ def test_runs_of_names_of_their_own_are_held_against_a_blessed_one(tmp_path: Pat
     assert found["warnings"] == []
 
 
+def test_a_suite_that_moved_is_named_with_its_option(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.suite()
+    golden_set(project)
+    folder = run(project, 1, ())
+    (tmp_path / "suite.yaml").rename(tmp_path / "moved.yaml")
+    for asked in (("history",), ("export", folder, "--to", "csv")):
+        assert "suite.yaml is not there; name it with --suite" in project.run(*asked, check=2).err
+        project.run(*asked, "--suite", "moved.yaml", check=0)
+
+
 def test_a_run_from_the_future_is_told(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.suite()
