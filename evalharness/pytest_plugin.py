@@ -6,6 +6,7 @@ of evalharness but when a marked test runs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -130,7 +131,11 @@ def _compare(config: pytest.Config, asked: Mapping[str, str | None]) -> Verdict 
     from evalharness.errors import EvalHarnessError
 
     root = config.rootpath
-    use = api.Settings(cwd=root, store=root / (asked["store"] or config.getini(_STORE)))
+    use = api.Settings(
+        cwd=root,
+        store=root / (asked["store"] or config.getini(_STORE)),
+        baselines=os.environ.get("EVALHARNESS_BASELINES") or None,
+    )
     base, candidate = str(asked["base"]), str(asked["candidate"])
     how: dict[str, Any] = {"suite": asked["suite"], "anchor": asked["anchor"], "settings": use}
     try:

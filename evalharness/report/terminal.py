@@ -98,6 +98,9 @@ def _heading(console: Console, view: View) -> None:
     text.append(" on suite ", "dim")
     text.append(view.suite, "bold")
     console.print(text)
+    for side in view.sides:
+        if side.blessed:
+            console.print(Text(f"  {side.role}: {side.blessed}", "dim"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,11 @@ class SideView:
     versions: tuple[tuple[str, str], ...]
 
     @property
+    def blessed(self) -> str:
+        """Under which name it stands, who blessed it and when; empty for a run that nobody blessed."""
+        return dict(self.versions).get("baseline", "")
+
+    @property
     def coverage(self) -> str:
         """Coverage in one line."""
         return f"{self.planned} planned, {self.scored} scored, {self.failed} failed, {self.unscored} unscored"

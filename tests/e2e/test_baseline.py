@@ -154,6 +154,8 @@ def test_bless_compare_report_round_trip_where_the_run_itself_is_gone(blessed: P
     manifest = json.loads(pages["manifest.json"])
     assert manifest["baseline"]["blessed"]["baseline"] == "main@1"
     assert b"main@1, blessed by Ana" in pages["report.html"]
+    assert "blessed by Ana on" in pages["summary.md"].decode()
+    assert "baseline: main@1, blessed by Ana" in _done.out
     assert first["baseline"]["name"] == "base"
 
 
