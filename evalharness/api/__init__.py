@@ -44,9 +44,9 @@ from evalharness.api.contamination import refuse_to_replace as refuse_to_replace
 from evalharness.api.contamination import save_report as save_report
 from evalharness.api.contamination import version_diff_json as version_diff_json
 from evalharness.api.contamination import version_diff_text as version_diff_text
-from evalharness.api.doctor import diagnosis_json as diagnosis_json
-from evalharness.api.doctor import diagnosis_text as diagnosis_text
-from evalharness.api.doctor import doctor as doctor
+from evalharness.api.diagnosing import diagnosis_json as diagnosis_json
+from evalharness.api.diagnosing import diagnosis_text as diagnosis_text
+from evalharness.api.diagnosing import doctor as doctor
 from evalharness.api.exports import Exported as Exported
 from evalharness.api.exports import export as export
 from evalharness.api.history import history as history

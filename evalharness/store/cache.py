@@ -21,6 +21,7 @@ from evalharness.store.records import response_from_row, response_to_row
 
 _BUSY_SECONDS: Final = 30.0
 _CHUNK: Final = 500
+_CHECKED_BYTES: Final = 256 << 20
 
 
 def known_keys(path: Path, keys: Iterable[str]) -> set[str]:
@@ -31,13 +32,9 @@ def known_keys(path: Path, keys: Iterable[str]) -> set[str]:
     """
     if not path.exists():
         return set()
-    # Without a write-ahead log nobody is writing, and SQLite need not make one only to read.
-    quiet = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
     wanted, found = list(keys), set[str]()
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{quiet}", uri=True, timeout=_BUSY_SECONDS)
-        ) as db:
+        with contextlib.closing(_reading(path)) as db:
             if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'responses'").fetchone() is None:
                 return set()
             for start in range(0, len(wanted), _CHUNK):
@@ -49,6 +46,37 @@ def known_keys(path: Path, keys: Iterable[str]) -> set[str]:
     except sqlite3.Error as error:
         raise _failed(path, "read", error) from error
     return found
+
+
+def cache_size(path: Path) -> int | None:
+    """How many responses a cache holds, None where there is none at `path`. Nothing is created or changed.
+
+    A small one is checked page by page.
+
+    Raises:
+        StoreError: not a cache, damaged, or no permission.
+    """
+    if not path.exists():
+        return None
+    try:
+        with contextlib.closing(_reading(path)) as db:
+            if path.stat().st_size <= _CHECKED_BYTES:
+                (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
+                if said != "ok":
+                    raise sqlite3.DatabaseError(str(said))
+            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'responses'").fetchone() is None:
+                return 0
+            (count,) = db.execute("SELECT count(*) FROM responses").fetchone()
+    except (sqlite3.Error, OSError) as error:
+        raise _failed(path, "read", error) from error
+    return int(count)
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    # Without a write-ahead log nobody is writing, and SQLite need not make one only to read.
+    quiet = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
+    address = f"{path.resolve().as_uri()}?mode=ro{quiet}"
+    return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)
 
 
 class ResponseCache:

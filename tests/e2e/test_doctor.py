@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +59,11 @@ def test_a_key_and_a_server_that_are_there(
 def test_a_missing_key_and_a_dead_server_are_problems(tmp_path: Path) -> None:
     rows = found(write(tmp_path, "http://127.0.0.1:9/v1"), "base.yaml", code=2)
     assert [(row["text"], row["fix"]) for row in rows["candidates", "problem"]] == [
-        ("no key in TEST_KEY", "set TEST_KEY"),
-        ("127.0.0.1:9 does not answer: ConnectError", "start the server, or mend base_url"),
+        ("no key in TEST_KEY", "export TEST_KEY=…"),
+        (
+            "127.0.0.1:9 does not answer: the connection was refused",
+            "start the server, or mend base_url in base.yaml",
+        ),
     ]
 
 
@@ -67,7 +72,7 @@ def test_wrong_files_are_told_all_at_once_and_nothing_else_is_tried(tmp_path: Pa
     project.write("suite.yaml", (tmp_path / "suite.yaml").read_text().replace("exact_match", "exact_mtch"))
     rows = found(project, "base.yaml", code=2)
     (row,) = rows["files", "problem"]
-    assert row["about"] == "suite.yaml" and "exact_mtch" in row["text"]
+    assert row["about"] == "suite.yaml:5" and "exact_mtch" in row["text"]
     assert ("candidates", "problem") not in rows
 
 
@@ -81,3 +86,179 @@ def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
 def test_only_what_there_is_to_do(tmp_path: Path) -> None:
     done = write(tmp_path, "http://127.0.0.1:9/v1").run("doctor", "base.yaml", "--problems", check=2)
     assert "✓" not in done.out and "✗ base: no key in TEST_KEY" in done.out
+
+
+# --- servers -------------------------------------------------------------------------------------------------------
+
+
+def about_server(project: Project, *, code: int) -> tuple[str, str, str]:
+    """State, text and fix of what is said of the candidate's server."""
+    rows = json.loads(project.run("doctor", "base.yaml", "--json", check=code).out)["findings"]
+    (row,) = [r for r in rows if r["area"] == "candidates" and "127.0.0.1" in r["text"]]
+    return row["state"], row["text"], row["fix"]
+
+
+def test_a_key_that_the_server_refuses(
+    tmp_path: Path, model_server: ModelServerHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_KEY", "wrong-key")
+    state, text, fix = about_server(write(tmp_path, model_server.base_url), code=2)
+    assert state == "problem" and "refuses the key in TEST_KEY (status 401)" in text and "TEST_KEY" in fix
+    assert "wrong-key" not in text + fix
+
+
+def test_anthropic_s_server_is_asked_as_its_api_wants(
+    tmp_path: Path, model_server: ModelServerHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_KEY", "wrong-key")
+    project = write(tmp_path, model_server.root_url)
+    project.write("base.yaml", (tmp_path / "base.yaml").read_text().replace("openai", "anthropic"))
+    assert "refuses the key" in about_server(project, code=2)[1]
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    assert about_server(project, code=0)[0] == "ok"
+
+
+def test_an_address_that_is_not_that_of_the_api(
+    tmp_path: Path, model_server: ModelServerHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    state, text, fix = about_server(write(tmp_path, model_server.root_url), code=0)
+    assert state == "warning" and "status 404" in text and "end in /v1" in fix
+
+
+def test_a_server_without_tls(
+    tmp_path: Path, model_server: ModelServerHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    url = model_server.base_url.replace("http://", "https://")
+    assert "does not answer: TLS: " in about_server(write(tmp_path, url), code=2)[1]
+
+
+def test_a_server_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    monkeypatch.setattr("evalharness.api.diagnosing.servers.TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # connections are made, and nobody speaks
+        project = write(tmp_path, f"http://127.0.0.1:{listening.getsockname()[1]}/v1")
+        state, text, _ = about_server(project, code=2)
+    assert state == "problem" and "no answer within 0.3 s" in text
+
+
+def test_a_model_that_the_server_does_not_list(
+    tmp_path: Path, model_server: ModelServerHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    project = write(tmp_path, model_server.base_url)
+    project.write("base.yaml", (tmp_path / "base.yaml").read_text().replace("lookup", "lokup"))
+    (row, *_) = found(project, "base.yaml", code=0)["candidates", "warning"]
+    assert "does not list the model lokup; it lists lookup" in row["text"]
+
+
+# --- money, libraries, cache ---------------------------------------------------------------------------------------
+
+
+def test_a_budget_that_is_too_small_and_a_price_that_is_missing(
+    tmp_path: Path, model_server: ModelServerHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    project = write(tmp_path, model_server.base_url)
+    suite = (tmp_path / "suite.yaml").read_text()
+    project.write("suite.yaml", suite + "budget: {calls: 10}\n")
+    (row,) = found(project, "base.yaml", code=0)["money", "warning"]
+    assert "budget.calls (10) may stop the comparison: 30 are planned" in row["text"]
+    project.write("suite.yaml", suite + "budget: {usd: 10}\n")
+    (row,) = found(project, "base.yaml", code=2)["candidates", "problem"]
+    assert "its price is unknown" in row["text"] and row["fix"].startswith("add `price:")
+
+
+def test_a_library_that_a_candidate_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    project = write(tmp_path, "http://127.0.0.1:9/v1")
+    (tmp_path / "nothing").mkdir()
+    text = "name: base\nsuite: ./suite.yaml\nprovider: transformers\nmodel: ./nothing\n"
+    project.write("base.yaml", text)
+    rows = found(project, "base.yaml", code=2)["candidates", "problem"]
+    assert {row["fix"] for row in rows} == {"pip install 'evalharness[local]'"}
+
+
+def test_a_damaged_response_cache(tmp_path: Path) -> None:
+    (tmp_path / ".evalharness").mkdir()
+    (tmp_path / ".evalharness" / "cache.sqlite").write_bytes(b"not a database, though long enough" * 100)
+    (row,) = found(Project(tmp_path), code=2)["surroundings", "problem"]
+    assert row["about"] == "response cache" and row["fix"].startswith("rm ")
+
+
+def test_extras_are_looked_for_by_what_they_install(tmp_path: Path) -> None:
+    rows = json.loads(Project(tmp_path).run("doctor", "--json", check=0).out)["findings"]
+    extras = {row["about"]: row for row in rows if row["area"] == "extras"}
+    assert {"benchmarks", "local", "text", "otel"} <= extras.keys() and "all" not in extras
+    missing = [row for row in extras.values() if row["state"] == "note"]
+    assert all(row["fix"].startswith(f"pip install 'evalharness[{row['about']}]'") for row in missing)
+
+
+# --- golden sets and baselines -------------------------------------------------------------------------------------
+
+
+def test_a_golden_set_that_is_due(tmp_path: Path) -> None:
+    project = write(tmp_path, "http://127.0.0.1:9/v1")
+    card = tmp_path / "questions" / "card.yaml"
+    card.write_text(card.read_text() + "rotate_after: 2020-01-31\n")
+    rows = found(project, "--suite", "suite.yaml", code=0)["suite", "warning"]
+    said = {row["text"]: row["fix"] for row in rows}
+    assert said["the golden set is not locked: its cases can change unseen"] == (
+        "evalharness golden lock questions"
+    )
+    assert any("was to be renewed after 2020-01-31" in text for text in said)
+
+
+def blessed(tmp_path: Path, *more: str) -> Project:
+    """A project whose recorded baseline is blessed as `main`."""
+    project = write(tmp_path, "http://127.0.0.1:9/v1")
+    for name in ("base", "cand"):
+        project.candidate(name, [{"id": f"q{i}", "output": "a"} for i in range(30)])
+    project.run("run", "base.yaml", check=0)
+    project.run("baseline", "bless", "base.yaml", "--as", "main", *more, check=0)
+    return project
+
+
+def test_blessed_baselines_are_listed_and_held_against_the_suite(tmp_path: Path) -> None:
+    project = blessed(tmp_path)
+    rows = found(project, "main", "cand.yaml", code=0)["baselines", "ok"]
+    assert [row["about"] for row in rows] == ["main@1", "main@1"]
+    assert rows[0]["text"].startswith("blessed today by ") and rows[1]["text"].startswith("fits suite ")
+    (row,) = found(project, code=0)["baselines", "ok"]
+    assert row["about"] == "main@1"
+    # a case more: its answers are not to what is asked now
+    cases = tmp_path / "questions" / "cases.jsonl"
+    cases.write_text(cases.read_text() + json.dumps({"id": "q30", "input": "new", "target": "a"}) + "\n")
+    (row,) = found(project, "main", "cand.yaml", code=2)["baselines", "problem"]
+    assert "did not answer what suite" in row["text"]
+    assert row["fix"].startswith(
+        "evalharness run base.yaml && evalharness baseline bless base.yaml --as main"
+    )
+
+
+def test_a_baseline_that_has_expired_stops_the_gate_that_names_it(tmp_path: Path) -> None:
+    project = blessed(tmp_path)
+    project.run("baseline", "expire", "main", check=0)
+    (row,) = found(project, "base.yaml", "cand.yaml", code=0)["baselines", "warning"]
+    assert "has expired: ended by" in row["text"]
+    (row,) = found(project, "main", "cand.yaml", code=2)["baselines", "problem"]
+    assert "baseline bless base.yaml --as main" in row["fix"]
+
+
+# --- what is printed -----------------------------------------------------------------------------------------------
+
+
+def test_what_would_stop_the_gate_comes_first_and_fits_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    done = write(tmp_path, "http://127.0.0.1:9/v1").run("doctor", "base.yaml", check=2)
+    lines = done.out.splitlines()
+    assert lines[0] == "would stop the gate" and lines[1].startswith("  ✗ ")
+    assert all(len(line) <= 50 for line in lines if not line.startswith("      "))
+    assert "\x1b" not in done.out
+
+
+def test_three_sides_are_refused(tmp_path: Path) -> None:
+    assert "not at 3 sides" in Project(tmp_path).run("doctor", "a", "b", "c", check=2).err

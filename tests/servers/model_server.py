@@ -85,7 +85,7 @@ Watching it
                      "by_body": {digest: n}, "by_input": {last user message: n}, "distinct_bodies"}
     GET /_last      {"path", "headers", "body"} of the last call (no key in headers: `key` says only which one was seen)
     POST /_reset    forgets counters, answers and truths
-    GET /v1/models  the names
+    GET /v1/models  the names; keys as for calls
 """
 
 from __future__ import annotations
@@ -226,6 +226,9 @@ class ModelServer:
             self.truth.update(json.loads(await request.read()))
             return web.json_response({})
         if path == "/v1/models":
+            denied = Call(self, request, b"").denied()
+            if denied is not None:
+                return denied
             names = [{"id": n, "object": "model"} for n in (*ANSWERS, *JUDGES, *SHORT, *ODD)]
             return web.json_response({"object": "list", "data": names})
         return web.json_response({"error": {"message": f"no such path: {path}"}}, status=404)
