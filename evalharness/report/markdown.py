@@ -348,5 +348,5 @@ def _waiver(view: View) -> list[str]:
 
 def _about(view: View) -> list[str]:
     runs = f"baseline run {code(view.baseline.run_short)}, candidate run {code(view.candidate.run_short)}"
-    return [f"<sub>suite {code(view.suite)}, {runs}, seed {view.seed}, exit code {view.exit_code}</sub>", ""]
     runs += "".join(f", {side.role} {prose(side.blessed)}" for side in view.sides if side.blessed)
+    return [f"<sub>suite {code(view.suite)}, {runs}, seed {view.seed}, exit code {view.exit_code}</sub>", ""]
