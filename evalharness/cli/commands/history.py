@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from evalharness.cli.options import common, emit, guarded_stdout, json_option, say, settings, suite_option
+from evalharness.cli.options import (
+    baselines_option,
+    common,
+    emit,
+    guarded_stdout,
+    json_option,
+    say,
+    settings,
+    suite_option,
+)
 
 
 @click.command("history")
@@ -35,6 +44,7 @@ from evalharness.cli.options import common, emit, guarded_stdout, json_option, s
     help="What others are held against: a run folder, digits of a run id or a blessed baseline (default each line's "
     "first run).",
 )
+@baselines_option
 @suite_option
 @click.option(
     "--out",
@@ -57,6 +67,7 @@ def command(
     since: str | None,
     last: int | None,
     anchor: str | None,
+    baselines: str | None,
     suite: str | None,
     out: Path | None,
     as_json: bool,
@@ -78,7 +89,7 @@ def command(
 
     if metrics and every:
         raise UsageError("name metrics, or give --all for every one; not both")
-    use = settings(allow=allow, store=store)
+    use = settings(allow=allow, store=store, baselines=baselines)
     more = {} if last is None else {"last": last}
     with guarded_stdout():
         found = api.history(metrics, runs=runs, since=since, anchor=anchor, suite=suite, settings=use, **more)
