@@ -17,10 +17,7 @@ GROUPS: Final[Mapping[Group, str]] = {
     "fixed": "fixed",
 }
 """What each group is called, in the order of reading. Only a gated metric that is 0 or 1 regresses or fixes a case."""
-FLIPS: Final = (
-    "Regressed: it passed a gated 0/1 metric and now fails it; fixed: the other way round. "
-    "Other cases that changed scored worse or better."
-)
+FLIPS: Final = "Regressed: it passed a gated 0/1 metric and now fails it; fixed: the other way round."
 NO_FLIPS: Final = (
     "No gated metric here is 0 or 1 for a case, so none regresses or is fixed: cases score worse or better."
 )
