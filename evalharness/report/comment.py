@@ -8,18 +8,29 @@ from dataclasses import dataclass
 from typing import Final
 
 from evalharness.errors import (
+    EXIT_INTERNAL,
     EXIT_INTERRUPTED,
     EXIT_INVALID,
     EXIT_PROVIDER,
     EXIT_USAGE,
 )
-from evalharness.report.markdown import code, prose
+from evalharness.report.markdown import code, item, prose
 
 _WHY: Final = {
     EXIT_USAGE: "a file, an option or the environment is wrong",
     EXIT_INVALID: "there is nothing to decide on",
-    EXIT_PROVIDER: "the model endpoint failed or a spend cap was reached; what was collected is kept",
-    EXIT_INTERRUPTED: "it was interrupted; what was collected is kept",
+    EXIT_PROVIDER: "the model endpoint failed or a spend cap was reached",
+    EXIT_INTERNAL: "evalharness itself failed, or was ended from outside",
+    EXIT_INTERRUPTED: "it was interrupted",
+}
+_KEPT: Final = "what was collected is kept, and not paid again where the job keeps its store."
+_NEXT: Final = {
+    EXIT_USAGE: "Mend what is named above. It can be looked for without a call: evalharness validate FILES",
+    EXIT_INVALID: "Mend what is named above, then run the job again.",
+    EXIT_PROVIDER: f"Mend the endpoint or raise the cap, then run the job again: {_KEPT}",
+    EXIT_INTERNAL: "Run the job again. Should it fail again, report it with the traceback that --debug shows. It says "
+    "nothing of the change itself.",
+    EXIT_INTERRUPTED: f"Run the job again: {_KEPT}",
 }
 _MOST_PROBLEMS: Final = 20
 
@@ -34,14 +45,15 @@ class Link:
 
 def failure_text(exit_code: int, problems: Sequence[str]) -> str:
     """What is shown in place of a summary where there is no verdict. Never a pass."""
-    why = _WHY.get(exit_code, "it failed")
+    why = _WHY.get(exit_code, _WHY[EXIT_INTERNAL])
     lines = [f"### ⛔ No verdict: {why} (exit code {exit_code})", ""]
-    lines += [f"- {prose(problem[:2000])}" for problem in problems[:_MOST_PROBLEMS]]
+    lines += [f"- {item(problem, 2000)}" for problem in problems[:_MOST_PROBLEMS]]
     if len(problems) > _MOST_PROBLEMS:
         lines.append(f"- {len(problems) - _MOST_PROBLEMS:,} more in the log")
     if not problems:
         lines.append("- The log of the run says why.")
-    return "\n".join([*lines, ""])
+    step = _NEXT.get(exit_code, _NEXT[EXIT_INTERNAL])
+    return "\n".join([*lines, "", "**Next**", "", f"- {item(step)}", ""])
 
 
 def comment_text(

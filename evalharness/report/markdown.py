@@ -30,7 +30,10 @@ _MARKS = re.compile(r"([\\`*_{}\[\]#!|~$^]|^[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)])")
 _MENTION = re.compile(r"@(?=[\w])")
 _ISSUE = re.compile(r"#(?=\d)|(?<=\bGH)-(?=\d)", re.IGNORECASE)
 # A host name may hold a zero-width space for GitHub, so the break has to come before the dot.
-_LINK = re.compile(r"(?<=[a-z]):(?=\S)|\bwww(?=\.)", re.IGNORECASE)
+# A colon before a number stays as it is: readers copy `suite.yaml:12`.
+_LINK = re.compile(r"(?<=[a-z]):(?=[^\s\d])|\bwww(?=\.)", re.IGNORECASE)
+_COMMAND = re.compile(r"(?<=: )evalharness [a-z][^;]*(?=;|$)")
+"""A command of ours that a sentence ends with. It is copied from there, so nothing may be put into it."""
 _TICKS = re.compile(r"`+")
 
 
@@ -80,13 +83,22 @@ def _size(lines: Iterable[str]) -> int:
 
 
 def _verdict(view: View) -> list[str]:
+    """The verdict and why in the one line that a mail or a folded comment shows, then who was compared with whom."""
     return [
-        f"### {_MARK[view.outcome]} {view.word}: {code(view.candidate.name)} against {code(view.baseline.name)}",
+        f"### {_MARK[view.outcome]} {view.word}: {prose(view.headline.removesuffix('.'))}{_by(view)}",
         "",
-        prose(view.headline),
+        f"{code(view.candidate.name)} against {code(view.baseline.name)}",
         "",
         *([view.evidence.looks.line, ""] if view.evidence.looks is not None else []),
     ]
+
+
+def _by(view: View) -> str:
+    """How far the one metric fell that decides; the table has the numbers of several."""
+    fell = [row for row in view.metrics if row.gated and row.status in ("regression", "suspect")]
+    if len(fell) != 1 or "critical" in view.headline:
+        return ""
+    return f" ({fell[0].delta_cell}, margin {fell[0].margin_cell})"
 
 
 def _advisories(view: View) -> list[str]:
@@ -99,15 +111,23 @@ def _advisories(view: View) -> list[str]:
 
 def _reasons(view: View) -> list[str]:
     reasons = [*view.reasons, *view.problems]
-    lines = [f"- {_item(reason)}" for reason in reasons[:20]]
+    lines = [f"- {item(reason)}" for reason in reasons[:20]]
     if len(reasons) > 20:
         lines.append(f"- {len(reasons) - 20:,} more in report.html")
     return [*lines, ""] if lines else []
 
 
-def _item(text: str) -> str:
+def item(text: str, limit: int = 600) -> str:
+    """A sentence as a list item: foreign words do nothing in it, and commands stand in it as they are to be copied."""
+    text = one_line(text, limit)
+    shown, last = "", 0
+    for match in _COMMAND.finditer(text):
+        command = match.group().rstrip(" .)")
+        shown += f"{prose(text[last : match.start()])} {code(command, limit=limit)}"
+        last = match.start() + len(command)
+    shown += prose(text[last:]) if last == 0 or not text[last:].startswith(" ") else " " + prose(text[last:])
     # "1." at the start of an item would open a numbered list inside it.
-    return re.sub(r"^(\d+)([.)])", r"\1\\\2", prose(one_line(text, 600)))
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", shown)
 
 
 def _metrics(view: View, left: int) -> tuple[list[str], int]:
@@ -218,7 +238,7 @@ def _preview(failed: str, parts: Iterable[Part]) -> str:
 
 
 def _waivers(view: View, budget: int) -> list[str]:
-    rows = [f"- {'' if w.active else '⚠️ '}{_item(w.line)}" for w in view.evidence.waivers if not w.told]
+    rows = [f"- {'' if w.active else '⚠️ '}{item(w.line)}" for w in view.evidence.waivers if not w.told]
     return _block("**Waivers**", [], rows, budget)
 
 
@@ -325,14 +345,14 @@ def _spent(side: SideView) -> str:
 def _warnings(view: View) -> list[str]:
     if not view.warnings:
         return []
-    lines = ["**Warnings**", "", *(f"- {_item(warning)}" for warning in view.warnings[:20])]
+    lines = ["**Warnings**", "", *(f"- {item(warning)}" for warning in view.warnings[:20])]
     if len(view.warnings) > 20:
         lines.append(f"- {len(view.warnings) - 20:,} more in report.html")
     return [*lines, ""]
 
 
 def _steps(view: View) -> list[str]:
-    rows = [*(f"- {_item(step)}" for step in view.steps[:20]), *_waiver(view)]
+    rows = [*(f"- {item(step)}" for step in view.steps[:20]), *_waiver(view)]
     return ["**Next**", "", *rows, ""] if rows else []
 
 

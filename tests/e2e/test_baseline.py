@@ -97,7 +97,7 @@ def test_a_refused_comparison_leaves_reports_that_say_why(blessed: Project) -> N
     assert len(found["reasons"]) == 1 and found["reasons"][0] in done.err
     suite = ElementTree.parse(out / "junit.xml").getroot()
     assert suite.get("errors") == "1" and "baseline bless base.yaml" in str(suite.find(".//error").attrib)  # type: ignore[union-attr]
-    assert "Invalid: `cand` against `main`" in (out / "summary.md").read_text()
+    assert "\n`cand` against `main`\n" in (out / "summary.md").read_text()
     assert "baseline bless base.yaml --as main" in (out / "report.html").read_text()
     assert not (out / "manifest.json").exists()
     assert "was refused" in blessed.run("report", "out", check=2).err

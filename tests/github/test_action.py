@@ -63,7 +63,7 @@ def test_the_embedded_example_is_caught_and_told(made: Made, github: GitHub) -> 
     lines = comment["body"].splitlines()
     assert lines[:3] == [
         "<!-- evalharness:support-desk -->", "<!-- evalharness-run:50.1 -->",
-        "### ❌ Regression: `bot` against `bot`",
+        "### ❌ Regression: routing/exact\\_match and routing/macro\\_f1 got worse",
     ]  # fmt: skip
     assert (
         "| ❌ | `routing/exact_match` | 81.6% | 60.9% | −20.6pp | [−26.1, −15.4] | &lt;0.001 | 2pp | **regression** |"

@@ -79,7 +79,10 @@ def test_a_missing_baseline_is_an_error_that_the_other_commands_tell(checkout: P
     code, out, _ = command("ci", "annotate", "out")
     assert code == 0 and out.startswith("::error title=evalharness%3A invalid::") and "'main'" in out
     code, out, _ = command("ci", "summary", "out")
-    assert code == 0 and out.startswith("### ⛔ Invalid: `bot` against `main`") and "baseline bless" in out
+    assert (
+        code == 0 and out.startswith("### ⛔ Invalid: Nothing was decided") and "`bot` against `main`" in out
+    )
+    assert "to bless one: `evalharness run" in out
     output = checkout / "output"
     code, _, _ = command("ci", "outputs", "out", env={"GITHUB_OUTPUT": str(output)})
     assert code == 4
@@ -306,7 +309,8 @@ def test_a_forks_answers_are_scored_and_told_without_its_code(checkout: Path, gi
     assert command("ci", "gate", "bot.yaml", "recorded.yaml", "--out", "out", env=env)[0] == 1
     assert command("ci", "comment", "out", env=env)[0] == 0
     assert command("ci", "check", "out", "--name", "fork", env=env)[0] == 0
-    assert "### ❌ Regression: `recorded` against `bot`" in github.comments[0]["body"]
+    assert "### ❌ Regression: " in github.comments[0]["body"]
+    assert "\n`recorded` against `bot`\n" in github.comments[0]["body"]
     (check,) = github.state["checks"]
     assert (check["name"], check["head_sha"], check["conclusion"]) == ("evalharness fork", SHA, "failure")
     assert "What broke" in check["output"]["summary"]

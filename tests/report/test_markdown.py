@@ -9,7 +9,7 @@ import build
 import pytest
 
 from evalharness.core.comparisons import Drift, FlakyCase
-from evalharness.report.markdown import LIMIT, code, prose, render_markdown
+from evalharness.report.markdown import LIMIT, code, item, prose, render_markdown
 
 
 def without_code(text: str) -> str:
@@ -25,7 +25,10 @@ def test_everything_a_reviewer_needs_is_there() -> None:
         warnings=("two answers were cut",),
     )
     lines = render_markdown(verdict).splitlines()
-    assert lines[0] == "### ❌ Regression: `support-bot-2` against `support-bot-1`"
+    assert lines[0] == (
+        "### ❌ Regression: routing/exact\\_match got worse, and 2 critical cases that passed now fail"
+    )
+    assert lines[2] == "`support-bot-2` against `support-bot-1`"
     assert (
         "| ❌ | `routing/exact_match` | 85.3% | 81.0% | −4.3pp | [−6.3, −2.3] | 0.016 | 2pp | **regression** |"
         in lines
@@ -43,7 +46,7 @@ def test_everything_a_reviewer_needs_is_there() -> None:
 def test_no_markup_mention_link_or_html_survives(render: object, text: str) -> None:
     shown = render(text)  # type: ignore[operator]
     assert "\n" not in shown
-    assert not re.search(r"(?<!\\)[<`\[\]*_|#!]|@\w|#\d|GH-\d|www\.|[a-z]:[^\s\u200b]|\x1b", shown), shown
+    assert not re.search(r"(?<!\\)[<`\[\]*_|#!]|@\w|#\d|GH-\d|www\.|[a-z]:[^\s\d\u200b]|\x1b", shown), shown
 
 
 @pytest.mark.parametrize("text", build.NASTY)
@@ -180,3 +183,19 @@ def test_many_regressed_cases_are_folded_and_a_waiver_is_offered() -> None:
     assert any("under `gate.waivers`: `{metric: routing/exact_match, max_drop: …" in line for line in lines)
     calm = render_markdown(build.verdict(checks=(build.checks_of_every_status()[-1],)))
     assert "waivers" not in calm
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "nothing is blessed; to bless one: evalharness baseline show main@3 --baselines s3://b/x && a_b",
+            "nothing is blessed; to bless one: `evalharness baseline show main@3 --baselines s3://b/x && a_b`",
+        ),
+        ("run: evalharness golden lock a_b; then go", "run: `evalharness golden lock a_b`; then go"),
+        ("suite.yaml:12: a_b", "suite.yaml:12: a\\_b"),
+        ("1. evalharness is a word, @a", "1\\. evalharness is a word, @\u200ba"),
+    ],
+)  # fmt: skip
+def test_commands_and_places_are_copied_as_they_are(text: str, shown: str) -> None:
+    assert item(text) == shown
