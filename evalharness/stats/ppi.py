@@ -114,14 +114,14 @@ def ppi_difference(
     complained about.
 
     Args:
-        judge: shape (N + n,), the judge's difference candidate − baseline of every case, higher is better.
+        judge: shape (cases,), the judge's difference candidate − baseline of every case, higher is better.
         human: the same shape, the people's difference; read only where `labelled`.
         labelled: the same shape, True where people labelled both sides.
         drawn: how the labelled cases were chosen. Anything but "random" is refused.
         baseline_mean: the baseline's mean as it is to be shown, best that of the people's labels. The estimate's
             `candidate` is this plus the corrected difference, so that the three numbers add up.
-        settled: shape (N + n,), True where `judge` holds the difference that people would find, and no label is; None:
-            nowhere. What follows of the judge (`weight`, `correlation2`, `gain`) is of the other cases.
+        settled: the same shape, True where `judge` holds the difference that people would find, and no label is; None:
+            nowhere. `weight`, `correlation2` and `gain` are of the other cases.
         clusters: one label per case, or None where cases are independent.
         alpha: level of the one-sided bound, in (0, 0.5).
         level: of the two-sided interval, in (0, 1).
