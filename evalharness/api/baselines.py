@@ -291,19 +291,32 @@ def _other(other: str | Path, shelf: Shelf) -> tuple[Run, str, Entry | None]:
     if reference is not None and not (shelf.cwd / other).exists():
         entry = _known(shelf, reference)
         return load_run(shelf.fetch(entry)), _named(entry), entry
+    if (shelf.cwd / other).is_file():
+        raise UsageError(
+            f"{other}: is a file; give a run folder, as `evalharness run` prints it, or another blessing"
+        )
     folder = finished_run(shelf.cwd / other)
     return load_run(folder), str(other), None
 
 
 def _run_rows(left: tuple[Run, Entry | None], right: tuple[Run, Entry | None]) -> Iterator[Row]:
-    before, after = _facts(*left), _facts(*right)
+    versions = {
+        str(row.get("digest")): str(row.get("version"))
+        for _, entry in (left, right)
+        if entry is not None
+        for row in entry.golden_sets.values()
+        if row.get("version")
+    }
+    before, after = _facts(left[0], versions), _facts(right[0], versions)
+    if left[1] is not None and right[1] is not None:  # a run alone does not say who judged it
+        before, after = before | _judges_of(left[1]), after | _judges_of(right[1])
     for what in dict.fromkeys((*before, *after)):
         if before.get(what) != after.get(what):
             yield Row(what=what, before=before.get(what), after=after.get(what))
 
 
-def _facts(run: Run, entry: Entry | None) -> dict[str, str]:
-    """What made a run, by what it is called."""
+def _facts(run: Run, versions: Mapping[str, str]) -> dict[str, str]:
+    """What made a run, by what it is called. `versions`: of golden sets, by digest; a run itself knows none."""
     about = run.manifest
     found = {
         "candidate": f"{run.name} ({short(run.candidate_digest)})",
@@ -314,15 +327,19 @@ def _facts(run: Run, entry: Entry | None) -> dict[str, str]:
         "suite": f"{run.suite_name} ({short(run.suite_digest)})",
         "evalharness": str(about["environment"].get("evalharness", "unknown")),
     }
-    versions = entry.golden_sets if entry is not None else {}
     for name, value in run.golden_sets.items():
-        number = versions.get(name, {}).get("version")
+        number = versions.get(value)
         found[f"golden set {name}"] = f"{number} ({short(value)})" if number else short(value)
     for row in about["plugins"]:
         found[f"{row['kind'].removesuffix('s')} {row['name']}"] = f"version {row.get('version')}"
-    for name, judge in (entry.judges if entry is not None else {}).items():
-        found[f"judge {name}"] = f"{judge.get('name')} ({short(str(judge.get('digest')))})"
     return found
+
+
+def _judges_of(entry: Entry) -> dict[str, str]:
+    return {
+        f"judge {name}": f"{judge.get('name')} ({short(str(judge.get('digest')))})"
+        for name, judge in entry.judges.items()
+    }
 
 
 def _answers(left: Run, right: Run) -> dict[str, int]:

@@ -932,4 +932,5 @@ def test_two_blessings_and_a_run_are_held_against_each_other(project: Project) -
     assert [row["what"] for row in found["rows"]] == ["candidate"]
     (folder,) = [p for p in (project.root / ".evalharness" / "runs").iterdir() if p.name.startswith("cand-")]
     same = project.run("baseline", "diff", "main", f".evalharness/runs/{folder.name}", check=0)
-    assert f"{N} same, 0 changed" in same.out
+    assert f"{N} same, 0 changed" in same.out and "nothing differs in what made them" in same.out
+    assert "is a file" in project.run("baseline", "diff", "main", "cand.yaml", check=2).err
