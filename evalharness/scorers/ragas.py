@@ -136,6 +136,12 @@ class Ragas:
             if variable is not None and not os.environ.get(variable, "").strip():
                 raise UsageError(f"ragas: {name} needs a key: set the environment variable {variable}")
 
+    @property
+    def servers(self) -> tuple[tuple[str, str | None], ...]:
+        """Addresses that are asked, each with the variable of its key."""
+        known = [self._settings[name] for name in ("llm", "embeddings") if self._settings[name] is not None]
+        return tuple((str(one["base_url"]), one["api_key_env"]) for one in known)
+
     def calls(self, case: Case) -> int:
         """How often the judge is asked about one answer; contexts that come with the answer are not known here."""
         if self._name == "context_precision":

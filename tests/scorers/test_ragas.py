@@ -335,3 +335,10 @@ def test_a_plan_tells_of_calls_it_does_not_count(project: Project, rag: ModelSer
 def test_a_missing_key_is_told_before_a_model_is_asked(build: Callable[..., Ragas]) -> None:
     with pytest.raises(UsageError, match="set the environment variable NO_SUCH_KEY"):
         build(llm={"api_key_env": "NO_SUCH_KEY"}).ready()
+
+
+def test_doctor_looks_whether_the_judge_answers(project: Project) -> None:
+    llm = "{base_url: 'http://127.0.0.1:9/v1', model: judge}"
+    project.suite(scorers=f"[exact_match, {{ragas: {{metric: faithfulness, llm: {llm}, id: faithful}}}}]")
+    done = project.run("doctor", "base.yaml", "cand.yaml", "--problems", check=2)
+    assert "qa/faithful: 127.0.0.1:9 does not answer" in done.out

@@ -26,6 +26,12 @@ def test_a_version_has_the_price_of_its_model_and_the_tables_month() -> None:
     assert sonnet is not None and sonnet.listed
 
 
+def test_a_version_with_a_price_of_its_own_and_the_vendor_s_address_written_out() -> None:
+    older = price_of(model(model="gpt-4o-2024-05-13"))
+    assert older is not None and older.input_per_million > price_of(model(model="gpt-4o")).input_per_million  # type: ignore[union-attr]
+    assert price_of(model(model="gpt-4o", base_url="https://api.openai.com/v1", api_key_env="K"))
+
+
 def test_what_the_file_states_wins() -> None:
     stated = price_of(model(model="gpt-5-mini", price={"input_per_million": 1.0, "output_per_million": 3.0}))
     assert stated == Price(input_per_million=1.0, output_per_million=3.0)
@@ -40,6 +46,8 @@ def test_what_the_file_states_wins() -> None:
         {"provider": "vllm", "model": "gpt-5-mini"},
         {"provider": "anthropic", "model": "gpt-5-mini"},
         {"model": "as_of"},
+        {"model": "gpt-5-mini", "base_url": "https://api.openai.com.example.org/v1", "api_key_env": "K"},
+        {"model": "gpt-5-mini", "extra_body": {"service_tier": "flex"}},
     ],
 )
 def test_another_server_or_model_has_no_known_price(keys: dict[str, object]) -> None:

@@ -66,13 +66,15 @@ def sides_of(
 ) -> Iterator[Finding]:
     """What it takes to ask each candidate and each judge. Where no suite was found the candidates' files are read."""
     asked: list[_Asked] = []
+    by_scorers: list[_Asked] = []
     models = [side.model for side in sides if side.model is not None]
     for model in models or list(_read(files, use)):
         yield from _look_at(model, "candidates", use, asked)
     if suite is not None:
         yield from _judges(suite, use, asked)
-    found = reach([one.server for one in asked if one.server is not None])
-    for one in asked:
+        by_scorers += _asked_by_scorers(suite, use)
+    found = reach([one.server for one in (*asked, *by_scorers) if one.server is not None])
+    for one in (*asked, *by_scorers):
         if one.server is not None:
             yield from _told(one, found[one.server])
     capped = suite is not None and suite.budget is not None and suite.budget.usd is not None
@@ -98,6 +100,23 @@ def _judges(suite: Suite, use: Settings, asked: list[_Asked]) -> Iterator[Findin
     members = [member for _, _, judge in suite.judged for member in judge.panel or (judge,)]
     for judge in {member.digest: member for member in members if member.provider != RECORDED}.values():
         yield from _look_at(judge_as_candidate(judge), "judges", use, asked)
+
+
+def _asked_by_scorers(suite: Suite, use: Settings) -> Iterator[_Asked]:
+    """The servers that scorers ask themselves. Their keys are looked at with the rest of what scorers need."""
+    from evalharness.core.candidates import Candidate
+    from evalharness.engine.scoring import build_scorers
+
+    try:
+        scorers = build_scorers(suite, use.registry)
+    except EvalHarnessError:
+        return  # told with the rest of what scorers need
+    for metric_id, scorer in scorers.items():
+        for url, variable in getattr(scorer, "servers", ()):
+            who = Candidate(name=metric_id, provider="openai", model=None, digest="", path=suite.path)
+            value = use.environ.get(variable or "", "").strip()
+            key, missing = (variable, None) if value else (None, variable)
+            yield _Asked(who, "scorers", Server(url, value), key, missing)
 
 
 def _look_at(who: Candidate, area: str, use: Settings, asked: list[_Asked]) -> Iterator[Finding]:
