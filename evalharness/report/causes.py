@@ -187,6 +187,8 @@ def _text(
     target = _only_target(case)
     if target is not None and _NUMBER.fullmatch(target.strip()) and _last_number(old) != _last_number(new):
         return "number", "" if _last_number(bad.text) else "no number on one side"
+    if _NUMBER.sub("0", _folded(old)) == _NUMBER.sub("0", _folded(new)):
+        return "number", ""
     if len(new) * 2 < len(old):
         return "shorter", ""
     if len(old) * 2 < len(new):

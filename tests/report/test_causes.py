@@ -85,6 +85,8 @@ REFUSAL = "I'm sorry, but I can't help with that."
         (made("Yes ", "yes"), "Only spacing or letter case", ""),
         (made("it is 41", "it is 42", targets=("41",)), "Another number", ""),
         (made("it is 41", "unknown", targets=("41",)), "Another number", "no number on one side"),
+        (made("26 Euros", "46 euros", targets=("26 euros", "€26")), "Another number", ""),
+        (made("26 euros in all", "46 euros", targets=("26 euros", "€26")), "Other words", ""),
         (made("word " * 40, "word " * 10), "Less than half as long", ""),
         (made("word " * 10, "word " * 40), "More than twice as long", ""),
         (made("red and blue", "red and pink"), "Other words", ""),
@@ -106,7 +108,7 @@ def test_where_targets_repeat_the_confusion_is_named_and_free_answers_are_no_lab
     right = made("refund", "billing", targets=("billing",), regressed=False, fixed=True)
     assert cause(right, *LABELS) == ("Right label", "billing, called refund before")
     free = tuple(made("a", "b", key=f"f{i}", targets=(f"answer {i}",)) for i in range(20))
-    assert cause(made("answer 3", "answer 4", targets=("answer 3",)), *free) == ("Other words", "")
+    assert cause(made("answer 3", "reply 4", targets=("answer 3",)), *free) == ("Other words", "")
 
 
 def test_a_relevant_document_that_fell_is_told_by_where_it_stood() -> None:
