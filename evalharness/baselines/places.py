@@ -17,6 +17,8 @@ from evalharness.errors import UsageError
 DEFAULT: Final = "baselines"
 """The store of a project: a folder of its repository."""
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://|::)")
+_SLIP: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
+"""A slash too few. One letter is a drive."""
 _CREDENTIALS: Final = re.compile(r"//[^/@]*@")
 
 
@@ -77,6 +79,8 @@ def open_place(address: str, cwd: Path) -> Place:
         from evalharness.baselines.remote import Remote
 
         return Remote(address, shown(address))
+    if found := _SLIP.match(address):
+        raise UsageError(f"{shown(address)!r} is neither a folder nor a URL; did you mean {found[1]}://…?")
     if address.startswith("~"):
         raise UsageError(f"{address!r} starts with '~', which is not expanded; write the path out")
     return Folder(cwd / address, address)

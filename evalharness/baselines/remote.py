@@ -138,6 +138,8 @@ class Remote:
         )
 
     def _said(self, error: Any) -> str:
+        if isinstance(error, NotImplementedError):
+            return "a store of this kind can only be read"
         text = " ".join(str(error).split()) or type(error).__name__
         text = text.replace(self._address, self.shown)
         login = re.search(r"//([^/@]+)@", self._address)  # libraries quote parts of the address

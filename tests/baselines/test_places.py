@@ -209,7 +209,7 @@ def test_only_another_store_needs_naming() -> None:
     assert option_for("my store") == " --baselines 'my store'"
 
 
-@pytest.mark.parametrize("address", ["", " ", "~/x", "a\nb", "file://host/x", "file://"])
+@pytest.mark.parametrize("address", ["", " ", "~/x", "a\nb", "file://host/x", "file://", "s3:/bucket/x"])
 def test_addresses_that_are_none(address: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         open_place(address, tmp_path)

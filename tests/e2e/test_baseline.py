@@ -638,6 +638,25 @@ def test_a_store_that_cannot_be_written_is_told_and_nothing_is_left(project: Pro
     assert not list((project.root / ".evalharness").glob(".rescored*"))
 
 
+def test_a_store_that_can_only_be_read_says_so(blessed: Project) -> None:
+    """A site with the folder of a repository: good enough to compare with, and no place to bless."""
+    folder = str(blessed.root / "baselines")
+    server = subprocess.Popen(
+        [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "-d", folder],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        port = server.stdout.readline().partition(" port ")[2].split()[0]
+        at = ("--baselines", f"http://127.0.0.1:{port}")
+        shutil.rmtree(blessed.root / ".evalharness" / "baselines")
+        against(blessed, "main", *at, check=0)
+        assert "can only be read" in bless(blessed, "--note", "again", *at, check=2).err
+    finally:
+        server.terminate()
+        server.communicate(timeout=10)
+
+
 def test_a_store_below_a_file_is_no_empty_store(project: Project) -> None:
     project.binary(N, 0, 0)
     project.write("blocked", "a file in its place")
