@@ -51,9 +51,9 @@ class BatchScorer(Scorer, Protocol):
 
     What it says of a response is kept and not asked for again while case, response, parameters and version stay. The
     order of the items, and which others are read with them, must not matter. It may also have `ready()`, which raises
-    UsageError as `score_many` would: it is asked before a model is. One that asks a model itself may have `calls(case)`:
-    how often it does for one answer to that case, so that a plan can say so, and `servers`, pairs of an address and the
-    variable of its key (None: none is sent), so that somebody can see beforehand whether they answer.
+    UsageError as `score_many` would: it is asked before a model is. One that asks a model itself may have
+    `calls(case)`, how often it does for one answer to that case, so that a plan can say so, and `servers`, pairs of an
+    address and the variable of its key (None: none is sent), so that one can see beforehand whether they answer.
     """
 
     def score_many(self, items: Sequence[tuple[Case, Response]]) -> Sequence[Score]:

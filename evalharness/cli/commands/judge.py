@@ -180,7 +180,7 @@ def sample(
 )
 @json_option
 def collect(sheets: tuple[str, ...], out: str, as_json: bool) -> int:
-    """Join filled sheets, of several people too, into a judge's calibration.jsonl.
+    """Join filled sheets, of several people too: a judge's calibration.jsonl, or labels that correct a pairwise judge.
 
     Each SHEET is a file that `judge sample` wrote (CSV or JSONL) or that its page saved, with labels. Lines without a
     label are left out and counted.
