@@ -103,7 +103,7 @@ def _by(view: View) -> str:
 
 def _advisories(view: View) -> list[str]:
     """Before anything else is read: which judges do not count, and why."""
-    lines = [f"⚠️ {prose(one_line(text, 600))}\n" for text in view.advisories[:_JUDGES]]
+    lines = [f"⚠️ {item(text)}\n" for text in view.advisories[:_JUDGES]]
     if len(view.advisories) > _JUDGES:
         lines.append(f"⚠️ {len(view.advisories) - _JUDGES:,} more judges may not gate; see report.html\n")
     return lines
@@ -248,7 +248,7 @@ def _judges(judges: Iterable[JudgeView], budget: int) -> list[str]:
     for judge in judges:
         mark = "" if judge.may_gate else "⚠️ "
         rows.append(
-            f"- {mark}{code(judge.metric)}, judge {code(judge.name)}: {prose(one_line(judge.first_line, 600))}"
+            f"- {mark}{code(judge.metric)}, judge {code(judge.name)}: {item(judge.first_line)}"
         )
         if judge.second_line:  # claims of which all or none are supported leave nothing to tell
             rows[-1] += f"\n- {code(judge.metric)}: {prose(one_line(judge.second_line, 1200))}"

@@ -110,6 +110,15 @@ def test_errors_and_notes_are_told_without_keys(tmp_path: Path, monkeypatch: pyt
     assert "[key]" in done.err and BY_VALUE not in done.err
 
 
+def test_a_golden_set_is_checked_without_showing_a_key(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    rows = [{"id": f"q{i} {KEYS['github']}", "input": "the same question", "target": "t"} for i in range(12)]
+    project.golden_set("questions", rows)
+    for options in ([], ["--json"]):
+        done = project.run("golden", "check", "questions", *options)
+        assert "q0 [key]" in done.out and KEYS["github"] not in done.out + done.err
+
+
 def test_a_pattern_that_fits_everything_or_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.golden_set("questions", [{"id": "q", "input": "a", "target": "b"}])

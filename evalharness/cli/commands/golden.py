@@ -116,11 +116,11 @@ def check(
         failed |= any(f.level == "error" for f in findings)
         rows.extend({"golden_set": folder, **asdict(f)} for f in findings)
         if not as_json:
-            emit("\n".join(_findings(folder, findings)))
+            emit(api.without_keys("\n".join(_findings(folder, findings))))
     code = 2 if failed else 0
     if not train:
         if as_json:
-            emit(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+            emit(api.without_keys(json.dumps(rows, indent=2, ensure_ascii=False, default=str)))
         return code
     return _contamination(folders, train, report, as_json, rows, code, use, how)
 
@@ -156,7 +156,7 @@ def _contamination(
     if report is not None:
         api.save_report(report, text)
         say(f"report: {report}")
-    emit(text if as_json else api.contamination_text(found))
+    emit(api.without_keys(text if as_json else api.contamination_text(found)))
     return code
 
 
@@ -215,9 +215,9 @@ def diff(old: str, new: str, as_json: bool, allow: tuple[Path, ...]) -> int:
 
     found = api.diff_golden_sets(old, new, settings(allow=allow))
     if as_json:
-        emit(json.dumps(api.version_diff_json(found), indent=2, ensure_ascii=False))
+        emit(api.without_keys(json.dumps(api.version_diff_json(found), indent=2, ensure_ascii=False)))
     else:
-        emit(api.version_diff_text(found))
+        emit(api.without_keys(api.version_diff_text(found)))
     return 2 if found.errors else 0
 
 
