@@ -224,6 +224,28 @@ def test_changes_the_metric_does_not_see_never_pass_on_a_bound_without_width() -
     assert got.no_pass_reason is not None
 
 
+@pytest.mark.parametrize("rising", [False, True])
+def test_bounds_hold_the_difference_where_resamples_lose_whole_classes(rising: bool) -> None:
+    classes = 60
+    gold = np.arange(classes)
+    wrong = np.where(gold < 12, (gold + 1) % classes, gold)
+    hits = [np.eye(classes) * (said == gold)[:, None] for said in (gold, wrong)]
+    rows = [
+        np.hstack((hit, np.eye(classes)[said] - hit, np.eye(classes)[gold] - hit))
+        for hit, said in zip(hits, (gold, wrong), strict=True)
+    ]
+
+    def many(sums: Array) -> Array:
+        tp, fp, fn = np.split(sums, 3, axis=-1)
+        whole = 2 * tp + fp + fn
+        return np.asarray(np.where(whole > 0, 2 * tp / np.where(whole > 0, whole, 1), 0.0).mean(axis=-1))
+
+    got = compare(*(rows[::-1] if rising else rows), many)
+    assert got.interval.low <= got.delta <= got.interval.high
+    assert got.lower <= got.delta
+    assert got.no_pass_reason is not None and "one side" in got.no_pass_reason
+
+
 def test_a_million_cases_get_the_bound_of_a_normal_ratio() -> None:
     rng = np.random.default_rng(13)
     before = rng.poisson(6, (1_000_000, 3)).astype(float)
