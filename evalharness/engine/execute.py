@@ -227,8 +227,11 @@ class Execution:
                     return None
                 tries += 1
                 self.spending.tries += 1
-                outcome = await self._try(request)
-                self._put_back(hold, outcome)
+                outcome = None
+                try:
+                    outcome = await self._try(request)
+                finally:
+                    self._put_back(hold, outcome)
             finally:
                 throttle.release()
             if isinstance(outcome, Response):
@@ -264,7 +267,7 @@ class Execution:
             await self._settled.wait()
         return None
 
-    def _put_back(self, hold: Hold | None, outcome: Response | CallError) -> None:
+    def _put_back(self, hold: Hold | None, outcome: Response | CallError | None) -> None:
         if self._purse is not None and hold is not None:
             self._purse.settle(hold, outcome, self._price)
             self._settled.set()

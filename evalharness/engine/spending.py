@@ -124,8 +124,8 @@ class Purse:
 
     A call is expected to take its prompt, at 3 characters a token or at the most tokens a character that a call took so
     far, and as many tokens out as its decoding allows, or the most that an answer took so far where it allows any
-    number. So a budget can be passed only by calls that take more than that, the first ones at most. Where the budget
-    would cover a call if those under way take less than is held for them, it waits for them.
+    number; there the first call is made alone, to learn that. So a budget can be passed only by calls that take more
+    than any before. Where the budget would cover a call if those under way take less than is held for them, it waits.
     """
 
     budget: Budget
@@ -135,6 +135,7 @@ class Purse:
     usd: float = 0.0
     _held: Hold = field(default_factory=lambda: Hold(0, 0.0))
     _under_way: int = 0
+    _learned: bool = False
     _longest: int = 0
     _densest: float = 1 / _CHARACTERS_A_TOKEN
 
@@ -151,7 +152,8 @@ class Purse:
         own, held, budget = Hold(tokens_in + tokens_out, usd, prompt), self._held, self.budget
         if budget.calls is not None and self.calls + 1 > budget.calls:
             raise self._empty(f"{budget.calls:,} calls", f"{self.calls:,} made", "calls")
-        waits = False
+        capped = budget.tokens is not None or budget.usd is not None
+        waits = capped and not self._learned and not request.decoding.get("max_tokens")
         if budget.tokens is not None and self.tokens + held.tokens + own.tokens > budget.tokens:
             if self.tokens + own.tokens > budget.tokens:
                 used = f"{self.tokens:,} used, and it may take {own.tokens:,}"
@@ -169,24 +171,31 @@ class Purse:
         self._held = Hold(held.tokens + own.tokens, held.usd + own.usd)
         return own
 
-    def settle(self, hold: Hold, outcome: Response | CallError, price: Price | None) -> None:
+    def settle(self, hold: Hold, outcome: Response | CallError | None, price: Price | None) -> None:
         """Put back what was set aside, less what the call took.
 
-        An answer that tells no tokens took what was held; so did a call that may be billed all the same.
+        An answer that tells no tokens took what was held, or more where it is long; a call without an answer that may
+        be billed all the same, or that was cut off (`outcome` None), took what was held.
         """
         self._under_way -= 1
         self._held = Hold(self._held.tokens - hold.tokens, max(0.0, self._held.usd - hold.usd))
-        if isinstance(outcome, CallError):
-            if outcome.kind in _MAY_BE_BILLED:
+        if not isinstance(outcome, Response):
+            if outcome is None or outcome.kind in _MAY_BE_BILLED:
                 self.tokens += hold.tokens
                 self.usd += hold.usd
             return
         tokens_in, tokens_out, known = tokens_of(outcome)
+        if not known:
+            tokens_in = tokens_in or math.ceil(hold.characters / _CHARACTERS_A_TOKEN)
+            tokens_out = tokens_out or math.ceil(len(outcome.text) / _CHARACTERS_A_TOKEN)
+        self._learned = True
         self._longest = max(self._longest, tokens_out)
         self._densest = max(self._densest, tokens_in / max(1, hold.characters))
-        self.tokens += tokens_in + tokens_out if known else max(hold.tokens, tokens_in + tokens_out)
+        took = tokens_in + tokens_out
+        self.tokens += took if known else max(hold.tokens, took)
         if price is not None:
-            self.usd += cost_usd(price, tokens_in, tokens_out) if known else hold.usd
+            usd = cost_usd(price, tokens_in, tokens_out)
+            self.usd += usd if known else max(hold.usd, usd)
 
     def _empty(self, of: str, used: str, key: str) -> BudgetError:
         return BudgetError(

@@ -121,6 +121,24 @@ def test_usage_that_is_not_told_or_cannot_be_true_takes_what_was_held(
     assert 0 < model_server.counters()["requests"] <= 10
 
 
+def test_a_budget_holds_without_a_limit_on_answers_whatever_is_asked_at_once(
+    tmp_path: Path, model_server: ModelServerHandle
+) -> None:
+    """The first answer is waited for: 30 calls at once would take twice what is allowed."""
+    project = write(tmp_path, model_server, "{tokens: 300}", model="lookup?latency_ms=20")
+    side = (tmp_path / "base.yaml").read_text()
+    project.write(
+        "base.yaml",
+        side.replace("{max_tokens: 8}", "{temperature: 0}").replace("concurrency: 4", "concurrency: 64"),
+    )
+    project.run("run", "base.yaml", check=5)
+    (journal,) = (tmp_path / ".evalharness").glob("runs/*/journal.jsonl")
+    used = sum(
+        sum((json.loads(line).get("usage") or {}).values()) for line in journal.read_text().splitlines()
+    )
+    assert 200 < used <= 300
+
+
 def test_what_resumes_a_run_that_uses_nothing_stored(tmp_path: Path, model_server: ModelServerHandle) -> None:
     project = write(tmp_path, model_server, "{calls: 40}")
     done = project.run("compare", "base.yaml", "cand.yaml", "--fresh", check=5)
