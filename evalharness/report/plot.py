@@ -17,10 +17,11 @@ _TICKS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A place on the axis and its label: a size, or "0"."""
+    """A place on the axis and its label: a size, or "0". Every other one is `minor`, and its label may be left out."""
 
     x: str
     label: str
+    minor: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,10 @@ def _panel(unit: str, rows: list[MetricRow]) -> Panel:
             label=_label(row),
         )
 
-    ticks = tuple(Tick(_percent(place(at)), _tick(at, unit)) for at in _ticks(low, high))
+    ticks = tuple(
+        Tick(_percent(place(number * step)), _tick(number * step, unit), minor=number % 2 == 1)
+        for step, number in _ticks(low, high)
+    )
     return Panel(unit, ticks, tuple((row, mark(row)) for row in rows))
 
 
@@ -113,13 +117,14 @@ def _domain(rows: Iterable[MetricRow]) -> tuple[float, float]:
     return min(low, -0.12 * high), high
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def _ticks(low: float, high: float) -> list[tuple[float, int]]:
+    """Steps of the axis as (size, number): places from low to high, counted from zero."""
     rough = (high - low) / _TICKS
     base = 10.0 ** math.floor(math.log10(rough))
     step = next(base * m for m in (1, 2, 5, 10) if base * m >= rough)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    return [k * step for k in range(first, last + 1)]
+    return [(step, number) for number in range(first, last + 1)]
 
 
 def _tick(at: float, unit: str) -> str:
