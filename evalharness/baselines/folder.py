@@ -15,6 +15,8 @@ from evalharness.errors import StoreError
 
 # Digests are of bytes: git must not turn line ends on the way in or out.
 _ATTRIBUTES: Final = "objects/** -text linguist-generated=true\n"
+# What a job that was killed left half written: nothing reads it, and no commit should hold it.
+_IGNORED: Final = ".*.tmp\n.*.old\n"
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -106,9 +108,9 @@ class Folder:
 
     def _prepare(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        attributes = self.root / ".gitattributes"
-        if not attributes.exists():
-            attributes.write_text(_ATTRIBUTES, encoding="utf-8")
+        for name, text in ((".gitattributes", _ATTRIBUTES), (".gitignore", _IGNORED)):
+            if not (self.root / name).exists():
+                (self.root / name).write_text(text, encoding="utf-8")
 
     def _inside(self, path: str) -> Path:
         """A path of the store, links resolved: a pull request can bring links as well as files."""

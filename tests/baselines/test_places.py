@@ -175,7 +175,7 @@ def test_a_bucket_that_does_not_exist_is_no_empty_store(bucket: str, tmp_path: P
         open_place("s3://buckte/team", tmp_path).names("refs")
 
 
-def test_git_leaves_line_ends_of_content_alone(tmp_path: Path) -> None:
+def test_git_leaves_line_ends_of_content_alone_and_what_is_half_written_out(tmp_path: Path) -> None:
     open_place("store", tmp_path).create("refs/main/000001.json", b"x")
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     said = subprocess.run(
@@ -183,6 +183,14 @@ def test_git_leaves_line_ends_of_content_alone(tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert said.stdout.strip().endswith("text: unset")
+    (tmp_path / "store" / "refs" / "main" / ".000002.json.0a.tmp").write_text("half")
+    (tmp_path / "store" / "objects" / ".0a.0b.tmp").mkdir(parents=True)
+    (tmp_path / "store" / "objects" / ".0a.0b.tmp" / "attempts.jsonl").write_text("half")
+    said = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=all"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "000001.json" in said.stdout and ".tmp" not in said.stdout
 
 
 @pytest.mark.parametrize(
