@@ -23,6 +23,7 @@ from evalharness.core.scores import Metric, Scored
 from evalharness.core.suites import EvalSpec, GatePolicy, Margin, ScorerSpec, Suite
 from evalharness.engine.collect import Collecting, collect
 from evalharness.engine.execute import Execution
+from evalharness.engine.spending import Purse
 from evalharness.plugins import Entry, Registry
 from evalharness.store.folder import Store
 
@@ -197,6 +198,7 @@ class Place:
         fresh: bool = False,
         progress: Lines | None = None,
         registry: Registry = REGISTRY,
+        purse: Purse | None = None,
     ) -> tuple[Run, Path]:
         how = Collecting(
             store=self.store,
@@ -205,6 +207,7 @@ class Place:
             now="2026-01-01T00:00:00+00:00",
             version="0",
             progress=progress or Lines(),
+            purse=purse,
         )
         return collect(what or suite(), who, registry, how)
 

@@ -14,8 +14,9 @@ from evalharness.core.benchmarks import BenchmarkSpec, Task, TaskMetric, Work
 from evalharness.core.cases import Card, Case, GoldenSet, Message
 from evalharness.core.protocols import Request
 from evalharness.core.scores import Scored
-from evalharness.core.suites import EvalSpec, ScorerSpec, Suite
+from evalharness.core.suites import Budget, EvalSpec, ScorerSpec, Suite
 from evalharness.engine.build import rescore_folder
+from evalharness.engine.spending import Purse
 from evalharness.errors import BudgetError, CallError, PluginError, ProviderError
 from evalharness.plugins import Entry, Registry
 from evalharness.plugins.registry import builtin_entries
@@ -110,6 +111,17 @@ def test_a_benchmark_that_was_run_before_costs_no_call_and_keeps_what_the_tool_s
     again, _ = place.collect(candidate(log=log), whole, registry=registry)
     assert log["calls"] == 0 and again.id == first.id
     assert again.manifest["facts"]["benchmarks"]["capitals"]["logs"]
+
+
+def test_calls_of_a_tool_are_of_the_same_budget_and_what_it_kept_resumes(place: Place) -> None:
+    whole, registry = with_benchmark()
+    log: Counter[str] = Counter()
+    purse = Purse(Budget(tokens=60), "suite.yaml")  # 12 tokens a call, 3 plain ones first
+    with pytest.raises(BudgetError, match=r"budget of 60 tokens does not cover the next call \(60 used"):
+        place.collect(candidate(log=log), whole, registry=registry, purse=purse)
+    assert log["calls"] == 5
+    run, _ = place.collect(candidate(log=log), whole, registry=registry, purse=Purse(Budget(tokens=60)))
+    assert log["calls"] == 7 and len(run.scores["capitals/right"]) == 4
 
 
 def test_calls_of_a_tool_that_breaks_are_cached_and_its_kept_cases_resume(place: Place) -> None:
