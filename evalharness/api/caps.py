@@ -66,13 +66,18 @@ def _over_budget(suite: Suite, costs: Sequence[SideCost]) -> Iterator[str]:
 
 
 def uncounted(
-    suite: Suite, scorers: Mapping[str, Scorer], costs: Sequence[SideCost], last: Stage
+    suite: Suite,
+    scorers: Mapping[str, Scorer],
+    sides: Sequence[tuple[str, SideSource]],
+    costs: Sequence[SideCost],
+    last: Stage,
 ) -> Iterator[str]:
-    """Calls that scorers make themselves: in no count of the plan, and held by no cap or budget.
+    """Calls that others make than the engine: in no count of the plan, and held by no cap or budget.
 
     Args:
         suite: what is run.
         scorers: by metric id.
+        sides: by role.
         costs: of the sides.
         last: the point up to which is asked at most.
     """
@@ -87,6 +92,22 @@ def uncounted(
             f"{metric_id} asks a model itself, about {count:,} times: in no count and no price here, and no cap or "
             "budget holds for it (values that are kept, and equal answers, cost nothing)"
         )
+
+    by_inspect = [item.id for item in suite.evals if item.benchmark and item.benchmark.runner == "inspect"]
+    for (role, source), cost in zip(sides, costs, strict=True):
+        model = source.model
+        if model is None or not cost.stages[-1].total.calls:
+            continue
+        if model.provider == "inspect" and by_inspect:
+            yield (
+                f"{role}: provider inspect is asked by Inspect itself in {' and '.join(by_inspect)}: no cap or budget "
+                "holds for these calls"
+            )
+        if model.provider == "embeddings" and model.options.get("base_url"):
+            yield (
+                f"{role}: the server also embeds the documents whose vectors are not kept: in no count and no price "
+                "here, and no cap or budget holds for it"
+            )
 
 
 def _tokens(total: SetCost) -> int | None:

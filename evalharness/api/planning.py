@@ -105,7 +105,7 @@ def plan(
             *dict.fromkeys(text for side in (left, right) if side.blessed for text in side.blessed.told),
             *standing_warnings(chosen, standing),
             *over_caps(sides, costs, chosen, judges),
-            *uncounted(chosen, scorers, costs, stages[-1]),
+            *uncounted(chosen, scorers, sides, costs, stages[-1]),
             *suite_warnings(chosen),
         ),
         steps=_steps(metrics, str(baseline), left, around),

@@ -154,6 +154,16 @@ def test_fewer_documents_than_a_metric_reads_are_refused_before_anything_is_aske
     project.run("run", "cand.yaml", "--quiet", check=0)
 
 
+def test_a_plan_says_that_the_documents_are_in_no_count(
+    project: Project, rag_server: ModelServerHandle
+) -> None:
+    search_project(project, 20)
+    on_server(project, rag_server, "base")
+    done = project.run("plan", "base.yaml")
+    assert "the server also embeds the documents whose vectors are not kept" in " ".join(done.out.split())
+    assert rag_server.counters().get("texts", 0) == 0
+
+
 def test_queries_that_failed_are_said_to_be_missing_from_a_curve(
     project: Project, rag_server: ModelServerHandle
 ) -> None:

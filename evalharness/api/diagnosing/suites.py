@@ -130,7 +130,7 @@ def _plan(
             continue  # told with the model whose price is missing
         if "may stop" in text or text.startswith("budget."):
             yield _found("money", whole.name, "warning", text, f"raise it in {where}")
-        elif "asks a model itself" in text:
+        elif "asks a model itself" in text or "no cap or budget holds" in text:
             yield _found("money", whole.name, "note", text)
     asked = [side for side in (*planned.sides, *planned.judges) if side.stages[-1].total.calls]
     calls = sum(side.stages[-1].total.calls for side in asked)
