@@ -156,6 +156,7 @@ def _warnings(verdict: Verdict) -> list[str]:
 def _message(verdict: Verdict) -> str:
     """Why, and which cases broke: what somebody reads in a log."""
     from evalharness import api
+    from evalharness.report.movement import fallen
 
     compared = verdict.comparison
     lines = [
@@ -169,4 +170,8 @@ def _message(verdict: Verdict) -> str:
     if broken:
         more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
         lines.append(f"{len(broken)} regressed cases: {', '.join(broken[:_SHOWN])}{more}")
+    fell = fallen(verdict)
+    if fell:
+        more = f" and {len(fell) - _SHOWN} more" if len(fell) > _SHOWN else ""
+        lines.append(f"{len(fell)} cases scored worse, largest falls first: {', '.join(fell[:_SHOWN])}{more}")
     return api.plain("\n".join(dict.fromkeys(lines)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import build
 import pytest
 
+from evalharness import pytest_plugin
 from evalharness.core.suites import Margin
 from evalharness.core.verdicts import Check, Verdict
 from evalharness.report.cases import build_cases
@@ -47,7 +48,9 @@ def test_a_drop_without_a_flip_is_told_by_its_worst_cases() -> None:
     )
     page = render_html(verdict)
     assert f"{line} {NO_FLIPS}" in page and ">What broke</h2>" in page
-    for text in (terminal, summary, page):
+    logged = pytest_plugin._message(verdict)
+    assert "2 cases scored worse, largest falls first: large, small" in logged
+    for text in (terminal, summary, page, logged):
         assert "0 regressed" not in text
 
 

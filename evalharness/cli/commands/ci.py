@@ -182,7 +182,7 @@ def summary(report: Path) -> int:
     return 0
 
 
-@command.command("annotate", short_help="Show the regressed cases at their lines.")
+@command.command("annotate", short_help="Show the cases that got worse at their lines.")
 @_report
 @click.option(
     "--most",
@@ -193,7 +193,7 @@ def summary(report: Path) -> int:
     help="Cases to show, the critical ones first; GitHub shows ten of a step.",
 )
 def annotate(report: Path, most: int) -> int:
-    """Print workflow commands that mark each regressed case at its line in cases.jsonl; the others are counted.
+    """Print workflow commands that mark each case that got worse at its line in cases.jsonl; the others are counted.
 
     \b
     evalharness ci annotate gate
