@@ -28,7 +28,7 @@ PLAIN = " ".join([KEY, BY_VALUE, ORDER, EMAIL, PHONE])
 SAID = f"{NAMED} {PLAIN}"
 """With a key that is known by the candidate's file alone."""
 RULES = 'redact: {emails: true, phones: true, patterns: ["ORD-[0-9]{6}"], stored: true}\n'
-CANARIES = (KEY, BY_VALUE, NAMED, ORDER, EMAIL, PHONE, KEY[:20], "jane.doe", "7946")
+CANARIES = (KEY, BY_VALUE, NAMED, ORDER, EMAIL, PHONE, KEY[:20], "jane.doe", "20 7946")
 
 
 def found_in(*places: Path) -> list[str]:

@@ -14,10 +14,10 @@ from evalharness.core.benchmarks import BenchmarkSpec, Task, TaskMetric, Work
 from evalharness.core.cases import Card, Case, GoldenSet, Message
 from evalharness.core.protocols import Request
 from evalharness.core.scores import Scored
-from evalharness.core.suites import Budget, EvalSpec, ScorerSpec, Suite
+from evalharness.core.suites import Budget, EvalSpec, Redaction, ScorerSpec, Suite
 from evalharness.engine.build import rescore_folder
 from evalharness.engine.spending import Purse
-from evalharness.errors import BudgetError, CallError, PluginError, ProviderError
+from evalharness.errors import BudgetError, CallError, InvalidComparisonError, PluginError, ProviderError
 from evalharness.plugins import Entry, Registry
 from evalharness.plugins.registry import builtin_entries
 from evalharness.store.folder import load_run
@@ -177,3 +177,29 @@ def test_repeats_of_a_benchmark_have_seeds_of_their_own(place: Place) -> None:
     who = replace(candidate(behaviour=behave), repeats=3, decoding={"seed": 7})
     place.collect(who, whole, registry=registry)
     assert len(seen) == 3 == len(set(seen)) and 7 in seen
+
+
+def test_a_tool_sees_answers_as_they_are_stored_and_its_logs_are_not_kept(place: Place) -> None:
+    whole, registry = with_benchmark("a bob@mail.org")
+    (own,) = (item for item in whole.evals if item.benchmark is not None)
+    assert own.task is not None
+    with_ids = replace(
+        own.golden_set, cases=tuple(replace(c, id=f"c{n}") for n, c in enumerate(own.golden_set.cases))
+    )
+    own = replace(own, golden_set=with_ids, task=replace(own.task, golden_set=with_ids))
+    rules = Redaction(kinds=("email",), stored=True)
+    whole = replace(whole, evals=(*whole.evals[:-1], own), redact=rules)
+
+    async def says(request: Request, number: int) -> Response:
+        return Response(text=f"{request.messages[-1].content if request.messages else ''} bob@mail.org")
+
+    run, folder = place.collect(candidate(says), whole, registry=registry)
+    assert {a.outcome.text for a in run.attempts[NAME].values() if isinstance(a.outcome, Response)} == {
+        "C0 [email]", "C1 [email]",
+    }  # fmt: skip
+    assert run.manifest["redacted"] == {"kinds": ["email"], "patterns": []}
+    assert run.manifest["facts"]["benchmarks"] == {"capitals": {}} and not (folder / "benchmarks").exists()
+    assert "bob@" not in (folder / "attempts.jsonl").read_text()
+    refused = replace(whole, redact=Redaction())
+    with pytest.raises(InvalidComparisonError, match="keys, email were taken out of its answers"):
+        rescore_folder(folder, refused, registry)
