@@ -121,7 +121,8 @@ def test_a_suite_over_a_golden_set_is_no_suite_for_a_log(project: Project, logs:
 def test_another_version_of_the_task_is_refused(project: Project, logs: Path) -> None:
     take(project, logs, "base", "version")
     told, found = compare(project, "base.eval", "version.eval", check=4)
-    assert "version: 1 and 2" in told and not found
+    assert "version: 1 and 2" in told
+    assert found["verdict"] == "invalid" and "version: 1 and 2" in " ".join(found["reasons"])
 
 
 def test_cases_that_the_candidate_lacks_are_no_pass(project: Project, logs: Path) -> None:
