@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Project
+from tests.e2e.judged import Bench
 from tests.servers.fixture import ModelServerHandle
 
 SECRET = "sk-proj-canary-0123456789abcdefghij"
@@ -262,3 +263,26 @@ def test_what_would_stop_the_gate_comes_first_and_fits_a_narrow_terminal(
 
 def test_three_sides_are_refused(tmp_path: Path) -> None:
     assert "not at 3 sides" in Project(tmp_path).run("doctor", "a", "b", "c", check=2).err
+
+
+def test_sides_that_compare_takes_are_no_files_to_validate(tmp_path: Path) -> None:
+    project = blessed(tmp_path)
+    (run,) = (tmp_path / ".evalharness" / "runs").iterdir()
+    rows = found(project, str(run), "cand.yaml", code=0)["candidates", "ok"]
+    assert [row["text"] for row in rows] == [
+        "a stored run: nothing is asked",
+        "recorded answers: nothing is asked",
+    ]
+    results = str(Path(__file__).parents[1] / "readers" / "data" / "promptfoo-0.121.20.json")
+    rows = found(project, f"{results}@echo#0", f"{results}@flip#2", code=0)["candidates", "ok"]
+    assert {row["text"] for row in rows} == {"results of another tool: nothing is asked"}
+    (row,) = found(project, "nothing", "cand.yaml", code=2)["suite", "problem"]
+    assert row["fix"] == "evalharness run base.yaml && evalharness baseline bless base.yaml --as nothing"
+
+
+def test_a_judge_s_fix_names_its_folder(tmp_path: Path, model_server: ModelServerHandle) -> None:
+    bench = Bench(write(tmp_path, model_server.base_url), model_server)
+    bench.judge(name="judge")
+    bench.suite(scorers="[exact_match]")
+    (row,) = found(bench.project, "--suite", "suite.yaml", code=0)["judges", "warning"]
+    assert row["fix"] == "evalharness judge calibrate judge" and "evalharness" not in row["text"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from evalharness.api.settings import Settings
-from evalharness.core.diagnosis import Finding
+from evalharness.core.diagnosis import Finding, State
 from evalharness.errors import EvalHarnessError, SpecError, UsageError
 
 if TYPE_CHECKING:
@@ -83,33 +83,41 @@ def _all(files: Sequence[str | Path], suite: str | Path | None, use: Settings) -
 
 def _found(
     files: Sequence[str | Path], suite: str | Path | None, use: Settings
-) -> tuple[tuple[SideSource, ...], Suite]:
-    """The sides, and the suite made complete."""
+) -> tuple[tuple[SideSource, ...], Suite | None]:
+    """The sides, and the suite made complete; None where what other tools collected brings its own."""
     from evalharness.engine.sides import choose_suite, find_sides
 
     around = use.surroundings
     if not files:
         return (), choose_suite([], suite, around, stored=[None])
-    left, right = find_sides(files[0], files[-1], around)
+    left, right = find_sides(files[0], files[-1], around, results=True)
+    if left.brought or right.brought:
+        return (left, right)[: len(files)], None
     named, stored = [left.suite_path, right.suite_path], [left.folder, right.folder]
     sides = (left,) if len(files) == 1 else (left, right)
     return sides, choose_suite(named, suite, around, stored=stored)
 
 
-def problems_of(area: str, error: EvalHarnessError) -> Iterator[Finding]:
+def problems_of(
+    area: str, error: EvalHarnessError, about: str = "", state: State = "problem"
+) -> Iterator[Finding]:
     """An error as findings: one for each problem that it holds, its command taken out as the fix."""
     if isinstance(error, SpecError):
         for problem in error.problems:
             where = problem.file or area
-            about = where if problem.line is None else f"{where}:{problem.line}"
-            yield Finding(
-                area=area, about=about, state="problem", text=problem.message, fix=problem.hint or ""
-            )
+            place = where if problem.line is None else f"{where}:{problem.line}"
+            yield Finding(area=area, about=place, state=state, text=problem.message, fix=problem.hint or "")
         return
-    text, fix = str(error), ""
+    text, fix = told_apart(str(error))
+    yield Finding(area=area, about=about or area, state=state, text=text, fix=fix)
+
+
+def told_apart(text: str) -> tuple[str, str]:
+    """A sentence that ends with a command, without it, and the command; "" where there is none."""
     for mark in (": pip install ", ": evalharness "):
-        said, found, command = text.rpartition(mark)
+        said, found, command = text.partition(mark)
         if found:
-            text, fix = said, (found + command).removeprefix(": ")
-            break
-    yield Finding(area=area, about=area, state="problem", text=text, fix=fix)
+            # "…; to bless one: evalharness …"
+            clause = said.rpartition("; ")[0] if mark == ": evalharness " else said
+            return clause or said, (found + command).removeprefix(": ")
+    return text, ""

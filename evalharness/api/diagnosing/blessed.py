@@ -22,6 +22,7 @@ _MOST: Final = 20
 def baselines(suite: Suite | None, files: Sequence[str | Path], use: Settings) -> Iterator[Finding]:
     """Every blessed baseline; one that a side names, or that is of this suite, is held against the suite."""
     from evalharness.api.baselines import list_baselines
+    from evalharness.api.diagnosing import problems_of
     from evalharness.baselines.finding import how_to_bless
 
     shelf = use.surroundings.shelf
@@ -30,7 +31,7 @@ def baselines(suite: Suite | None, files: Sequence[str | Path], use: Settings) -
     try:
         found = list_baselines(use)
     except EvalHarnessError as error:
-        yield _found(shelf.address, "problem", str(error), "name another place with --baselines")
+        yield from problems_of("baselines", error, shelf.address)
         return
     if not found:
         example = next((str(item) for item in files if Path(str(item)).suffix in (".yaml", ".yml")), None)
@@ -81,6 +82,7 @@ def _one(
 
 def _fits(one: BaselineEntry, suite: Suite, named: bool, shelf: Shelf, use: Settings) -> Iterator[Finding]:
     """What moved since: answers to something else stop a comparison, scores are made again without a call."""
+    from evalharness.api.diagnosing import problems_of
     from evalharness.baselines.changes import changes_since
     from evalharness.baselines.stale import listed, next_run, next_score
 
@@ -89,7 +91,7 @@ def _fits(one: BaselineEntry, suite: Suite, named: bool, shelf: Shelf, use: Sett
     try:
         changes = changes_since(entry, shelf.fetch(entry), suite, use.registry)
     except EvalHarnessError as error:
-        yield _found(about, "problem" if named else "warning", str(error))
+        yield from problems_of("baselines", error, about, "problem" if named else "warning")
         return
     run = [change for change in changes if change.needs == "run"]
     score = [change for change in changes if change.needs == "score"]

@@ -29,9 +29,7 @@ def files_of(files: Sequence[str | Path], suite: str | Path | None, use: Setting
     """What is wrong with the files, and with those that they name. Runs and baselines are looked at elsewhere."""
     from evalharness.api import validate
 
-    given = [str(item) for item in files if _is_written(item, use)] + (
-        [str(suite)] if suite is not None else []
-    )
+    given = [str(item) for item in files if _is_written(item)] + ([str(suite)] if suite is not None else [])
     problems = validate(given, use) if given else []
     for problem in problems:
         about = problem.file or "files"
@@ -44,10 +42,9 @@ def files_of(files: Sequence[str | Path], suite: str | Path | None, use: Setting
         yield Finding(area="files", about="files", state="ok", text=f"{', '.join(given)}: nothing wrong")
 
 
-def _is_written(item: str | Path, use: Settings) -> bool:
+def _is_written(item: str | Path) -> bool:
     """Whether a side is a file that somebody wrote for this tool, or means one."""
-    path = use.cwd / str(item)
-    return path.is_file() if path.suffix not in (".yaml", ".yml") else True
+    return Path(str(item)).suffix in (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,11 @@ def sides_of(
     asked: list[_Asked] = []
     by_scorers: list[_Asked] = []
     models = [side.model for side in sides if side.model is not None]
-    for model in models or list(_read(files, use)):
+    for side in sides:
+        if side.model is None:
+            what = "results of another tool" if side.brought else "a stored run"
+            yield Finding(area="candidates", about=side.name, state="ok", text=f"{what}: nothing is asked")
+    for model in models if sides else list(_read(files, use)):
         yield from _look_at(model, "candidates", use, asked)
     if suite is not None:
         yield from _judges(suite, use, asked)
@@ -121,6 +122,7 @@ def _asked_by_scorers(suite: Suite, use: Settings) -> Iterator[_Asked]:
 
 def _look_at(who: Candidate, area: str, use: Settings, asked: list[_Asked]) -> Iterator[Finding]:
     """Its key, its libraries, its local model. Who can be reached is looked at for all together."""
+    from evalharness.api.diagnosing import told_apart
     from evalharness.engine.collect import make_provider
 
     def found(state: State, text: str, fix: str = "") -> Finding:
@@ -143,8 +145,7 @@ def _look_at(who: Candidate, area: str, use: Settings, asked: list[_Asked]) -> I
         try:
             getattr(provider, "ready", lambda: None)()
         except EvalHarnessError as error:
-            text, mark, command = str(error).rpartition(": pip install ")
-            yield found("problem", text, "pip install " + command) if mark else found("problem", str(error))
+            yield found("problem", *told_apart(str(error)))
     if who.provider == "transformers":
         yield from _local(who, area)
     url = who.options.get("base_url") or getattr(provider, "default_url", None)

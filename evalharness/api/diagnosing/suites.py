@@ -84,12 +84,14 @@ def _standings(suite: Suite, use: Settings) -> Iterator[Finding]:
             yield _found("judges", metric_id, "ok", f"{judge.name} has earned to gate")
             continue
         wants = not suite.gate.rule(metric_id).advisory
-        folder = shlex.quote(use.paths.show(Path(judge.path).parent)) if judge.path else judge.name
+        place = Path(judge.path)
+        folder = shlex.quote(use.paths.show(place if place.is_dir() else place.parent))
+        reason = standing.reasons[0].partition(", then run: ")[0]  # which knows the judge by its name alone
         yield _found(
             "judges",
             metric_id,
             "warning" if wants else "note",
-            f"advisory: {standing.reasons[0]}",
+            f"advisory: {reason}",
             f"evalharness judge calibrate {folder}" if wants else "",
         )
 
