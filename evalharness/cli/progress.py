@@ -51,10 +51,11 @@ class _Lines:
 
     def finish(self) -> None:
         if self._open:
-            self._report(time.monotonic())
+            self._report(None)
         self._open = 0
 
-    def _report(self, now: float) -> None:
+    def _report(self, now: float | None) -> None:
+        """A line. `now` None: the run has ended, and what is left, if anything, is not on its way."""
         made = self._open - (self._total - self._done)
         left = self._total - self._done
         text = f"{self._name}: {self._done}/{self._total}"
@@ -62,7 +63,7 @@ class _Lines:
             text += f", {self._failed} failed"
         if self._spent is not None:
             text += f", ${self._spent:.4f}"
-        if left and made:
+        if left and made and now is not None:
             text += f", about {left * (now - self._began) / made:.0f} s left"
         _line(text)
 

@@ -53,6 +53,7 @@ def test_calls_are_counted_over_both_sides_and_a_higher_budget_resumes(
     project = write(tmp_path, model_server, "{calls: 40}")
     done = project.run("compare", "base.yaml", "cand.yaml", "--out", "out", check=5)
     assert "suite.yaml: the budget of 40 calls does not cover the next call (40 made)" in done.err
+    assert "cand: 10/30" in done.err and "s left" not in done.err  # what was stopped is not on its way
     assert model_server.counters()["requests"] == 40 and stored(tmp_path) == 10
     assert not (tmp_path / "out" / "comparison.json").exists()
     project.write("suite.yaml", (tmp_path / "suite.yaml").read_text().replace("40", "60"))
