@@ -13,11 +13,12 @@ from evalharness.report.view import MetricRow
 _LEFT: Final = 3.0
 _RIGHT: Final = 97.0
 _TICKS: Final = 8
+_FEW_TICKS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A place on the axis and its label: a size, or "0". Every other one is `minor`, and its label may be left out."""
+    """A place on the axis and its label: a size, or "0". `minor`: every other one of many, whose label may go."""
 
     x: str
     label: str
@@ -80,9 +81,10 @@ def _panel(unit: str, rows: list[MetricRow]) -> Panel:
             label=_label(row),
         )
 
+    steps = _ticks(low, high)
     ticks = tuple(
-        Tick(_percent(place(number * step)), _tick(number * step, unit), minor=number % 2 == 1)
-        for step, number in _ticks(low, high)
+        Tick(_percent(place(k * step)), _tick(k * step, unit), minor=k % 2 == 1 and len(steps) > _FEW_TICKS)
+        for step, k in steps
     )
     return Panel(unit, ticks, tuple((row, mark(row)) for row in rows))
 

@@ -127,7 +127,9 @@ def line_of(curve: Curve) -> Line | None:
     line = tuple((a.x, a.y, b.x, b.y) for a, b in pairwise(marks))
     sides = ["start", *["middle"] * (len(marks) - 2), "end"] if len(marks) > 1 else ["middle"]
     times = tuple((mark.x, mark.dimension, side) for mark, side in zip(marks, sides, strict=True))
-    return Line(tuple(marks), line, levels, times, one_line(f"{curve.metric} of {curve.candidate}: {said}", 1200))
+    return Line(
+        tuple(marks), line, levels, times, one_line(f"{curve.metric} of {curve.candidate}: {said}", 1200)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from evalharness.report.case_data import case_data as data_of
 from evalharness.report.cases import build_cases
 from evalharness.report.folder import Log
 from evalharness.report.html import render_html
+from evalharness.report.plot import panels
+from evalharness.report.view import build_view
 
 VOID = {"meta", "link", "input", "col", "br"}
 
@@ -111,6 +113,19 @@ def test_the_page_says_what_the_verdict_says() -> None:
 def test_the_verdict_is_a_word_and_a_picture_not_a_colour_alone(outcome: Outcome) -> None:
     text = render_html(sample(outcome))
     assert re.search(rf'<h1[^>]*>.*#i-{outcome}"/></svg></span>{outcome.capitalize()}</h1>', text)
+
+
+def test_a_narrow_screen_may_leave_out_every_other_label_of_a_crowded_axis_and_never_zero() -> None:
+    def ticks(delta: float, half: float) -> list[tuple[str, bool]]:
+        metric = build.metric(est=build.estimate(0.8, delta, half=half))
+        (panel,) = panels(build_view(build.verdict(checks=(build.check("pass", metric),))).metrics)
+        return [(tick.label, tick.minor) for tick in panel.ticks]
+
+    assert ticks(-0.01, 0.05) == [
+        ("6pp", True), ("4pp", False), ("2pp", True), ("0", False), ("2pp", True), ("4pp", False),
+    ]  # fmt: skip
+    few = ticks(-0.15, 0.07)
+    assert [label for label, _ in few] == ["20pp", "15pp", "10pp", "5pp", "0"] and not any(m for _, m in few)
 
 
 def test_metrics_that_gate_are_drawn_first_and_each_has_a_line_in_words() -> None:
