@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from evalharness.core.suites import Redaction
 from evalharness.redaction.keys import KEY_PATTERN, Secret
@@ -54,7 +56,10 @@ class Redactor:
         return "[redacted]"  # a pattern of the user that finds more each time
 
     def all(self, value: _T) -> _T:
-        """`value` with every text in it redacted: in data classes, mappings and sequences, to any depth."""
+        """`value` with every text in it redacted: in data classes, mappings and sequences, to any depth.
+
+        Words that the type of a field lists (a verdict's outcome) are nobody's and stay, whatever a pattern finds.
+        """
         found: _T = _mapped(value, self.text)
         return found
 
@@ -145,7 +150,9 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
         fields = {
             f.name: new
             for f in dataclasses.fields(value)
-            if f.init and (new := _mapped(old := getattr(value, f.name), change)) is not old
+            if f.init
+            and f.name not in _fixed(type(value))
+            and (new := _mapped(old := getattr(value, f.name), change)) is not old
         }
         return dataclasses.replace(value, **fields) if fields else value
     if isinstance(value, Mapping):
@@ -159,3 +166,19 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
             return value
         return type(value)(items) if not hasattr(value, "_fields") else type(value)(*items)
     return value
+
+
+@cache
+def _fixed(of: type) -> frozenset[str]:
+    """Fields of a data class that can only hold words which its own types list."""
+    try:
+        hints = get_type_hints(of)
+    except NameError:  # of a type that is imported for type checkers alone
+        return frozenset()
+    return frozenset(name for name, hint in hints.items() if _is_fixed(hint))
+
+
+def _is_fixed(hint: Any) -> bool:
+    if get_origin(hint) in (Union, UnionType):
+        return all(part is NoneType or _is_fixed(part) for part in get_args(hint))
+    return get_origin(hint) is Literal

@@ -34,6 +34,18 @@ EMAIL = "jane.doe@example.com"
 PHONE = "+44 20 7946 0958"
 
 
+def test_words_that_a_verdict_is_told_by_are_nobodys(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.binary(60, 30, 0)
+    more = "gate: {max_drop: 2pp}\nredact: {patterns: ['regression|higher|[a-z]{10}']}\n"
+    project.write("suite.yaml", (tmp_path / "suite.yaml").read_text() + more)
+    project.run("compare", "base.yaml", "cand.yaml", "--out", "gate", check=1)
+    found = json.loads((tmp_path / "gate/comparison.json").read_text())
+    (metric,) = found["metrics"]
+    assert (found["verdict"], metric["status"], metric["direction"]) == ("regression", "regression", "higher")
+    assert "<failure" in (tmp_path / "gate/junit.xml").read_text()
+
+
 @pytest.mark.parametrize("key", KEYS.values(), ids=KEYS.keys())
 def test_a_key_is_taken_out_by_its_form(key: str) -> None:
     found = Redactor(Redaction()).text(f"before {key} after")
