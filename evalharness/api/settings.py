@@ -15,7 +15,7 @@ from typing import Final
 from evalharness.baselines.places import DEFAULT
 from evalharness.baselines.shelf import Shelf
 from evalharness.content import PathPolicy
-from evalharness.engine.collect import Collecting
+from evalharness.engine.asking import Collecting
 from evalharness.engine.progress import Progress, Silent
 from evalharness.engine.sides import Surroundings
 from evalharness.plugins import Registry, default_registry

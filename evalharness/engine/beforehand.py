@@ -9,7 +9,7 @@ from itertools import chain
 from evalharness.core.candidates import Candidate
 from evalharness.core.protocols import Provider, Request
 from evalharness.core.suites import Suite
-from evalharness.engine.collect import make_provider, refuse_unpriced
+from evalharness.engine.asking import make_provider, refuse_unpriced
 from evalharness.engine.judging import judge_as_candidate
 from evalharness.engine.plan import Asked, Plan, cache_key, cache_keys, make_plan
 from evalharness.engine.ready import refuse_few_repeats, refuse_shallow

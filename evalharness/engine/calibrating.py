@@ -11,7 +11,7 @@ from evalharness._canon import digest
 from evalharness.core.cases import Card, Case, GoldenSet
 from evalharness.core.judges import Judge, JudgedEval, Judgment, Label, Order
 from evalharness.core.suites import EvalSpec, GatePolicy, Margin, Suite
-from evalharness.engine.collect import Collecting
+from evalharness.engine.asking import Collecting
 from evalharness.engine.judging import Item, Judging, first_orders
 from evalharness.judging.combine import combine_pair
 from evalharness.plugins import Registry

@@ -12,9 +12,9 @@ from evalharness.core.candidates import Candidate
 from evalharness.core.plans import SetCost, SideCost, StageCost, TokenBasis
 from evalharness.core.protocols import Provider, Request
 from evalharness.core.suites import Suite
+from evalharness.engine.asking import make_provider
 from evalharness.engine.beforehand import still_open
 from evalharness.engine.build import refuse_other_sets
-from evalharness.engine.collect import make_provider
 from evalharness.engine.history import EarlierRun, EarlierTokens, earlier_tokens
 from evalharness.engine.loop import run_sync
 from evalharness.engine.plan import Asked, make_plan

@@ -21,8 +21,8 @@ from evalharness.core.benchmarks import RESULTS, Results, Task, TaskMetric, Task
 from evalharness.core.candidates import Candidate
 from evalharness.core.runs import AttemptKey, Run
 from evalharness.core.suites import EvalSpec, Suite
+from evalharness.engine.asking import Collecting
 from evalharness.engine.build import build_run, plugin_rows, scorer_names, task_of, totals
-from evalharness.engine.collect import Collecting
 from evalharness.engine.prepare import prepare
 from evalharness.engine.unions import listed, union
 from evalharness.errors import InvalidComparisonError, Problem, SpecError, StoreError, UsageError

@@ -19,7 +19,8 @@ from evalharness.core.cases import Case
 from evalharness.core.judges import Judge
 from evalharness.core.plans import SetCost, SideCost, StageCost
 from evalharness.core.suites import EvalSpec, Suite
-from evalharness.engine.collect import answers_there, make_provider
+from evalharness.engine.asking import make_provider
+from evalharness.engine.collect import answers_there
 from evalharness.engine.estimate import CHARACTERS_PER_TOKEN, Stage
 from evalharness.engine.judging import (
     Item,

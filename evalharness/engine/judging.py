@@ -22,7 +22,8 @@ from evalharness.core.cases import Card, Case, GoldenSet, Message
 from evalharness.core.judges import Judge, JudgedEval, Judgment, Order, Role, Vote
 from evalharness.core.runs import Run
 from evalharness.core.suites import EvalSpec, GatePolicy, Margin, Redaction, Suite
-from evalharness.engine.collect import Collecting, collect
+from evalharness.engine.asking import Collecting
+from evalharness.engine.collect import collect
 from evalharness.errors import Problem, ProviderError, SpecError
 from evalharness.judging.combine import combine_answer, combine_pair, identical_pair, unjudged
 from evalharness.judging.detect import SHARED, STEERING, flags_of, shared_texts

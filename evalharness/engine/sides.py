@@ -17,8 +17,9 @@ from evalharness.core.benchmarks import Results
 from evalharness.core.candidates import AGAIN, Candidate
 from evalharness.core.runs import Run
 from evalharness.core.suites import Suite
+from evalharness.engine.asking import Collecting
 from evalharness.engine.build import rescore_folder
-from evalharness.engine.collect import Collecting, collect
+from evalharness.engine.collect import collect
 from evalharness.engine.imports import PROVIDER, Side, is_derived, meet, results_of_run
 from evalharness.engine.plan import Asked
 from evalharness.engine.prepare import prepare

@@ -21,7 +21,8 @@ from evalharness.core.protocols import Request
 from evalharness.core.runs import Run
 from evalharness.core.scores import Metric, Scored
 from evalharness.core.suites import EvalSpec, GatePolicy, Margin, ScorerSpec, Suite
-from evalharness.engine.collect import Collecting, collect
+from evalharness.engine.asking import Collecting
+from evalharness.engine.collect import collect
 from evalharness.engine.execute import Execution
 from evalharness.engine.spending import Purse
 from evalharness.plugins import Entry, Registry

@@ -123,7 +123,7 @@ def _asked_by_scorers(suite: Suite, use: Settings) -> Iterator[_Asked]:
 def _look_at(who: Candidate, area: str, use: Settings, asked: list[_Asked]) -> Iterator[Finding]:
     """Its key, its libraries, its local model. Who can be reached is looked at for all together."""
     from evalharness.api.diagnosing import told_apart
-    from evalharness.engine.collect import make_provider
+    from evalharness.engine.asking import make_provider
 
     def found(state: State, text: str, fix: str = "") -> Finding:
         return Finding(area=area, about=who.name, state=state, text=text, fix=fix)
