@@ -104,9 +104,8 @@ def clear_report(directory: Path) -> None:
         UsageError: a manifest.json there is not of a comparison (a run folder, somebody's project): nothing is touched.
         StoreError: a file cannot be removed.
     """
-    manifest = directory / MANIFEST
     try:
-        if manifest.exists() and not _is_of_comparison(manifest):
+        if not may_hold_report(directory):
             raise UsageError(
                 f"{directory}: its {MANIFEST} is not of a comparison; choose another folder with --out"
             )
@@ -114,6 +113,12 @@ def clear_report(directory: Path) -> None:
             (directory / name).unlink(missing_ok=True)
     except OSError as error:
         raise explain(error, directory, "remove the reports of an earlier comparison") from error
+
+
+def may_hold_report(directory: Path) -> bool:
+    """Whether nothing shows that a folder is of something else: a manifest.json in it is that of a comparison."""
+    manifest = directory / MANIFEST
+    return not manifest.exists() or _is_of_comparison(manifest)
 
 
 def about_run(manifest: Mapping[str, Any], folder: str) -> dict[str, Any]:

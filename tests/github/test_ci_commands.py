@@ -209,6 +209,25 @@ def test_a_damaged_record_of_the_gate_is_never_a_pass(checkout: Path, text: str)
     assert code == 70 and out.startswith("no verdict")
 
 
+@pytest.mark.parametrize(
+    ("more", "env", "manifest"),
+    [
+        (("--args", "--nosuch"), {}, ""),
+        ((), {"GITHUB_EVENT_NAME": "workflow_run", "GITHUB_EVENT_PATH": "nowhere"}, ""),
+        ((), {}, "{}"),
+    ],
+)  # fmt: skip
+def test_a_gate_that_is_refused_leaves_no_verdict_of_an_earlier_job(
+    checkout: Path, more: tuple[str, ...], env: dict[str, str], manifest: str
+) -> None:
+    assert command(*GATE)[0] == 0
+    if manifest:  # of something else: the folder is left as it is
+        (checkout / "out/manifest.json").write_text(manifest)
+    assert command(*GATE, *more, env=env)[0] == 2
+    code, out, _ = command("ci", "outputs", "out")
+    assert code in (2, 70) and out.startswith("no verdict")
+
+
 def test_a_report_that_compare_wrote_can_be_told_too(checkout: Path) -> None:
     assert command("compare", "bot.yaml", "bot.yaml", "--out", "out", "-q")[0] == 0
     assert command("ci", "outputs", "out")[:2] == (0, "pass, exit code 0\n")

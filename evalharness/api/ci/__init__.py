@@ -11,12 +11,14 @@ from evalharness.api.ci.outcome import Outcome, read_outcome
 from evalharness.api.ci.telling import annotate, check, comment, fetch, notice, outputs, summary
 from evalharness.github.client import GitHubError
 from evalharness.github.commands import quiet
+from evalharness.report.folder import clear_report
 
 __all__ = [
     "GitHubError",
     "Outcome",
     "annotate",
     "check",
+    "clear_report",
     "comment",
     "fetch",
     "gate",

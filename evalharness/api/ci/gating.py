@@ -67,8 +67,8 @@ def gate(
     """
     use = settings or Settings()
     folder = Path(out)
+    clear_report(folder)  # first of all: what is refused leaves no verdict of an earlier job to tell
     refuse_stranger(use.environ, use.cwd)
-    clear_report(folder)
     try:
         with _baseline(baseline, candidate, suite, base_ref, use) as (side, commit):
             verdict, _ = api.compare_to(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from evalharness.errors import EXIT_INTERNAL, StoreError
 from evalharness.github.commands import Mark
-from evalharness.report.folder import CI
+from evalharness.report.folder import CI, may_hold_report
 from evalharness.store.files import read_json, write_json
 
 MOST_CASES: Final = 50
@@ -45,9 +45,12 @@ UNFINISHED: Final = Outcome(verdict=None, exit_code=EXIT_INTERNAL, returned=EXIT
 def read_outcome(report: str | Path) -> Outcome:
     """What `gate` left in a report folder; `UNFINISHED` where it left nothing, or something damaged.
 
-    A folder that `compare` wrote without `gate` has the verdict of its comparison.json.
+    A folder that `compare` wrote without `gate` has the verdict of its comparison.json. One that holds something else
+    has none: `gate` leaves it as it is, and what lies there it did not write.
     """
     folder = Path(report)
+    if not may_hold_report(folder):
+        return UNFINISHED
     try:
         if (folder / CI).exists():
             return _outcome(read_json(folder / CI))
