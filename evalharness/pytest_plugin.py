@@ -55,6 +55,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     mark = item.get_closest_marker(MARK)
     if mark is None:
         return
+    nodes = [node for node, one in item.iter_markers_with_node(MARK)]
+    if len(nodes) > len(set(nodes)):  # the nearest would count, and the others pass unheard
+        pytest.fail(
+            f"{item.name}: more than one @pytest.mark.{MARK}; write a test for each comparison", pytrace=False
+        )
     verdict = _compared(item.config, _parameters(mark))
     if isinstance(verdict, str):
         pytest.fail(verdict, pytrace=False)

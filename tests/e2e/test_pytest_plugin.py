@@ -46,6 +46,10 @@ def test_no_baseline(): pass
 @gate("cand.yaml", sute="x")
 def test_misspelt(): pass
 
+@gate("cand.yaml")
+@gate("same.yaml")
+def test_two(): pass
+
 @gate("down.yaml")
 def test_provider(): pass
 
@@ -160,13 +164,22 @@ def test_marks_that_skip_come_first_and_xfail_holds(ran: tuple[dict[str, str], s
 
 def test_what_cannot_be_compared_is_an_error_and_not_a_failure(ran: tuple[dict[str, str], str]) -> None:
     found, said = ran
-    for name in ("no_candidate", "no_baseline", "misspelt", "provider", "too_many_failures", "no_mark"):
+    for name in (
+        "no_candidate",
+        "no_baseline",
+        "misspelt",
+        "two",
+        "provider",
+        "too_many_failures",
+        "no_mark",
+    ):
         assert found[f"test_{name}"] == "error", name
     for text in (
         "exit 2: ",
         "missing.yaml",
         "exit 4: there is no baseline",
         "unknown sute",
+        "test_two: more than one",
         "invalid: broken",
     ):
         assert text in said
