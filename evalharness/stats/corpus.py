@@ -35,9 +35,7 @@ MAX_UNITS: Final = 2_048
 _GROUPED_UNITS: Final = 20_000
 _CHUNK_CELLS: Final = 250_000
 _NO_SPREAD: Final = "resampling the cases does not move the difference; there is no spread to bound it by"
-_ONE_SIDED: Final = (
-    "nearly all resamples lie to one side of the difference; no bound can be drawn from them"
-)
+_ONE_SIDED: Final = "nearly all resamples lie to one side of the difference; no bound can be drawn from them"
 
 Aggregate = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
