@@ -247,9 +247,7 @@ def _judges(judges: Iterable[JudgeView], budget: int) -> list[str]:
     rows = []
     for judge in judges:
         mark = "" if judge.may_gate else "⚠️ "
-        rows.append(
-            f"- {mark}{code(judge.metric)}, judge {code(judge.name)}: {item(judge.first_line)}"
-        )
+        rows.append(f"- {mark}{code(judge.metric)}, judge {code(judge.name)}: {item(judge.first_line)}")
         if judge.second_line:  # claims of which all or none are supported leave nothing to tell
             rows[-1] += f"\n- {code(judge.metric)}: {prose(one_line(judge.second_line, 1200))}"
     return _block("**Judges**", [], rows, budget)
