@@ -41,6 +41,8 @@ from evalharness.store.folder import is_run_folder
 
 OnInconclusive: TypeAlias = Literal["failure", "neutral"]
 _SAID: Final = 200
+_BASE: Final = "-base"
+"""What the name of a base gains whose run its file alone does not tell from the candidate's."""
 
 
 def gate(
@@ -143,6 +145,10 @@ def _run(given: str, suite: Suite, ref: str, there: Settings) -> Path:
         ]
         raise SpecError(problems) from error
     around = there.surroundings
+    provider = around.registry.load("providers", model.provider)
+    if not (provider.recorded or (provider.cacheable and not around.how.fresh)):
+        # a file tells nothing of the code that answers: the candidate's run would be stored over this one
+        model = replace(model, name=model.name + _BASE)
     return collect(suite, model, around.registry, spending(around, suite).how)[1]
 
 
