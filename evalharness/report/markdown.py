@@ -32,8 +32,8 @@ _ISSUE = re.compile(r"#(?=\d)|(?<=\bGH)-(?=\d)", re.IGNORECASE)
 # A host name may hold a zero-width space for GitHub, so the break has to come before the dot.
 # A colon before a number stays as it is: readers copy `suite.yaml:12`.
 _LINK = re.compile(r"(?<=[a-z]):(?=[^\s\d])|\bwww(?=\.)", re.IGNORECASE)
-_COMMAND = re.compile(r"(?<=: )evalharness [a-z][^;]*(?=;|$)")
-"""A command of ours that a sentence ends with. It is copied from there, so nothing may be put into it."""
+_COMMAND = re.compile(r"(?<=: )(?:evalharness [a-z]|\{metric: )[^;]*(?=;|$)")
+"""A command of ours, or a line for a suite, that a sentence ends with. It is copied from there as it is."""
 _TICKS = re.compile(r"`+")
 
 
@@ -350,18 +350,8 @@ def _warnings(view: View) -> list[str]:
 
 
 def _steps(view: View) -> list[str]:
-    rows = [*(f"- {item(step)}" for step in view.steps[:20]), *_waiver(view)]
+    rows = [f"- {item(step)}" for step in view.steps[:20]]
     return ["**Next**", "", *rows, ""] if rows else []
-
-
-def _waiver(view: View) -> list[str]:
-    """How a drop that is known and wanted is accepted: in the suite, in the same change, with a reason and a day."""
-    worse = [row for row in view.metrics if row.gated and row.primary and not row.slice]
-    worse = [row for row in worse if row.status in ("regression", "suspect")]
-    if not worse:
-        return []
-    told = f"{{metric: {worse[0].id}, max_drop: …, reason: …, expires: YYYY-MM-DD}}"
-    return [f"- To accept a drop that is known and wanted, add a waiver under `gate.waivers`: {code(told)}"]
 
 
 def _about(view: View) -> list[str]:

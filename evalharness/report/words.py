@@ -127,19 +127,33 @@ def next_steps(verdict: Verdict) -> tuple[str, ...]:
             steps.append(
                 "Read the cases that scored worse: the largest falls first, then what they have in common by slice."
             )
-        worse = _named(verdict, "regression")
-        if worse:
-            steps.append(
-                f"If the change is meant, widen the margin of {listing(worse)} in the suite's gate in the same change, "
-                "so that reviewers see it."
-            )
     if verdict.outcome == "invalid":
         steps.append(
             "Mend what the reasons above name, then run the same command again: what was collected is kept."
         )
     else:
         steps += _more_cases(verdict)
+        steps += _accepting(verdict)
     return tuple(steps)
+
+
+def _accepting(verdict: Verdict) -> list[str]:
+    """How a drop that is known and wanted is accepted: in the suite, in the same change, with a reason and a day."""
+    worse = [
+        check.metric.id
+        for check in table_checks(verdict)
+        if check.status in ("regression", "suspect")
+        and check.metric.gated
+        and check.metric.primary
+        and not check.metric.slice
+    ]
+    if not worse:
+        return []
+    each = "" if len(worse) == 1 else f" (one for each of {listing(worse)})"
+    return [
+        "To accept a drop that is known and wanted, add a waiver to the suite's gate.waivers in the same change, so "
+        f"that reviewers see it{each}: {{metric: {worse[0]}, max_drop: …, reason: …, expires: YYYY-MM-DD}}"
+    ]
 
 
 def _more_cases(verdict: Verdict) -> list[str]:

@@ -63,6 +63,8 @@ def test_next_steps_name_the_cases_that_would_decide() -> None:
     steps = build_view(build.verdict("inconclusive", checks=(one("suspect"),))).steps
     assert steps == (
         "To decide a/b, compare about 870 cases (now 300): that many see a true change of 2pp with 80% power.",
+        "To accept a drop that is known and wanted, add a waiver to the suite's gate.waivers in the same change, so "
+        "that reviewers see it: {metric: a/b, max_drop: …, reason: …, expires: YYYY-MM-DD}",
     )
     unknown = build_view(build.verdict("inconclusive", checks=(one("suspect", n_for_power=None),))).steps
     assert unknown == ("To decide a/b, add cases or repeats (now 300 cases).",)
