@@ -74,10 +74,12 @@ def contains(folder: Path, commit: str, older: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The files of a commit, laid out. `folder` is the place in them that corresponds to where they were asked for."""
+    """The files of a commit, laid out in `root`. `folder` stands for the place in `checkout` where they were asked for."""
 
     folder: Path
     commit: str
+    root: Path
+    checkout: Path
 
 
 @contextmanager
@@ -105,7 +107,7 @@ def base_tree(folder: Path, ref: str, parent: Path) -> Iterator[Tree]:
             _git(top, "worktree", "add", "--detach", "--force", str(place), commit)
         except _Failed as error:
             raise InvalidComparisonError(f"the files of {ref} cannot be laid out: {error}") from error
-        yield Tree(place / below, commit)
+        yield Tree(place / below, commit, place, top)
     finally:
         shutil.rmtree(place, ignore_errors=True)
         with suppress(_Failed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -157,26 +158,39 @@ def test_the_base_is_judged_by_what_the_pull_request_judges_by(
         assert str(tmp_path) not in manifest.read_text() and "/base-" not in manifest.read_text()
 
 
-def test_code_answers_as_it_stands_in_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["beside", "on the path", "loaded before"])
+def test_code_answers_as_it_stands_in_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
     repository = Repository(tmp_path / "origin")
     small(repository.origin, 0)
     (repository.origin / "bot.yaml").write_text(
-        "name: bot\nsuite: suite.yaml\nprovider: python\ntarget: app.main:say\n"
+        "name: bot\nsuite: suite.yaml\nprovider: python\ntarget: gated_app.main:say\n"
     )
-    (repository.origin / "app").mkdir()
-    (repository.origin / "app/main.py").write_text("from app.words import word as say\n")
-    words = repository.origin / "app/words.py"
-    words.write_text("def word(case):\n    return 't' + case['id'][1:]\n")
+    source = "" if how == "beside" else "src"
+    app = repository.origin / source / "gated_app"
+    app.mkdir(parents=True)
+    (app / "main.py").write_text("from gated_app.words import word as say\n")
+    (app / "words.py").write_text("def word(case):\n    return 't' + case['id'][1:]\n")
     repository.commit()
     repository.branch("topic")
-    words.write_text("def word(case):\n    return 'x'\n")
+    (app / "words.py").write_text("def word(case):\n    return 'x'\n")
     repository.commit()
-    monkeypatch.chdir(repository.merged(tmp_path / "clone"))
-    for more in ((), ("--args", "--fresh")):
-        code, _, err = command(*GATE, "--base-ref", "HEAD^1", *more)
-        assert code == 1, err
-        (metric,) = json.loads(Path("out/comparison.json").read_text())["metrics"]
-        assert (metric["baseline"], metric["candidate"]) == (1.0, 0.0)
+    clone = repository.merged(tmp_path / "clone")
+    monkeypatch.chdir(clone)
+    if source:  # as `pip install -e .` leaves it
+        monkeypatch.syspath_prepend(str(clone / source))
+    before = importlib.import_module("gated_app.main") if how == "loaded before" else None
+    try:
+        for more in ((), ("--args", "--fresh")):
+            code, _, err = command(*GATE, "--base-ref", "HEAD^1", *more)
+            assert code == 1, err
+            (metric,) = json.loads(Path("out/comparison.json").read_text())["metrics"]
+            assert (metric["baseline"], metric["candidate"]) == (1.0, 0.0)
+            assert before is None or sys.modules["gated_app.main"] is before
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "gated_app"]:
+            del sys.modules[name]
 
 
 def test_what_is_wrong_with_the_base_is_told_at_its_commit(

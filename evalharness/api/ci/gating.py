@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from evalharness import api
+from evalharness.api.ci.code import code_of
 from evalharness.api.ci.outcome import MOST_CASES, Outcome, write_outcome
 from evalharness.api.refusing import write_refusal
 from evalharness.api.settings import Settings
@@ -124,7 +125,7 @@ def _baseline(
         store = use.store if use.store is not None else use.cwd / ".evalharness"
         there = replace(use, cwd=tree.folder, store=store.absolute())
         use.progress.note(f"baseline: {given} in the files of {ref} ({tree.commit[:12]})")
-        with contextlib.chdir(tree.folder):
+        with contextlib.chdir(tree.folder), code_of(tree):
             place = _run(given, judged_by, ref, there)
         yield str(place), tree.commit
 
