@@ -67,7 +67,7 @@ def test_next_steps_name_the_cases_that_would_decide() -> None:
         "that reviewers see it: {metric: a/b, max_drop: …, reason: …, expires: YYYY-MM-DD}",
     )
     unknown = build_view(build.verdict("inconclusive", checks=(one("suspect", n_for_power=None),))).steps
-    assert unknown == ("To decide a/b, add cases or repeats (now 300 cases).",)
+    assert unknown[0] == "To decide a/b, add cases or repeats (now 300 cases)."
 
 
 def test_an_invalid_comparison_asks_for_mending_not_for_cases() -> None:
