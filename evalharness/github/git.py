@@ -74,7 +74,7 @@ def contains(folder: Path, commit: str, older: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The files of a commit, laid out in `root`. `folder` stands for the place in `checkout` where they were asked for."""
+    """The files of a commit, laid out in `root`. `folder` in it stands for where in `checkout` they were asked for."""
 
     folder: Path
     commit: str

@@ -182,7 +182,8 @@ def read_report_manifest(directory: Path) -> dict[str, Any]:
         raise StoreError(
             f"{directory}: "
             + (
-                "this comparison was refused before there were two runs; run compare again"
+                "this comparison was refused before there were two runs, or not all of its reports could be written; "
+                "run compare again"
                 if refused
                 else f"no {MANIFEST} in it; give the --out folder of an earlier compare"
             )
