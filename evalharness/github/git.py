@@ -81,6 +81,11 @@ class Tree:
     root: Path
     checkout: Path
 
+    def place_of(self, place: Path) -> Path:
+        """Where these files have what stands at `place` in the checkout; a place elsewhere as it is."""
+        real, checkout = place.resolve(), self.checkout.resolve()
+        return self.root / real.relative_to(checkout) if real.is_relative_to(checkout) else real
+
 
 @contextmanager
 def base_tree(folder: Path, ref: str, parent: Path) -> Iterator[Tree]:

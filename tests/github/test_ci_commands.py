@@ -193,6 +193,27 @@ def test_code_answers_as_it_stands_in_its_commit(
             del sys.modules[name]
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_folders_that_may_be_named_are_those_of_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: bool
+) -> None:
+    repository, clone = Repository(tmp_path / "origin"), tmp_path / "clone"
+    (repository.origin / "service").mkdir()
+    small(repository.origin / "service", 0)
+    outputs = repository.origin / "outputs.jsonl"
+    (repository.origin / "service/outputs.jsonl").rename(outputs)
+    (repository.origin / "service/link.jsonl").symlink_to(clone / "outputs.jsonl")
+    bot = repository.origin / "service/bot.yaml"
+    bot.write_text(bot.read_text().replace("./outputs", "./link" if link else "../outputs"))
+    repository.commit()
+    repository.branch("topic")
+    outputs.write_text(outputs.read_text().replace('"t', '"u'))
+    repository.commit()
+    monkeypatch.chdir(repository.merged(clone) / "service")
+    code, _, err = command(*GATE, "--base-ref", "HEAD^1", "--args", f"--allow-path {clone}")
+    assert code == (2 if link else 1), err  # the link leads to the candidate's own answers
+
+
 def test_what_is_wrong_with_the_base_is_told_at_its_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

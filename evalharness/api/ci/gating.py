@@ -123,7 +123,8 @@ def _baseline(
             )
         judged_by = choose_suite([_suite_of(candidate, use)], suite, use.surroundings)
         store = use.store if use.store is not None else use.cwd / ".evalharness"
-        there = replace(use, cwd=tree.folder, store=store.absolute())
+        allow = tuple(tree.place_of(use.cwd / folder) for folder in use.allow)
+        there = replace(use, cwd=tree.folder, store=store.absolute(), allow=allow)
         use.progress.note(f"baseline: {given} in the files of {ref} ({tree.commit[:12]})")
         with contextlib.chdir(tree.folder), code_of(tree):
             place = _run(given, judged_by, ref, there)
