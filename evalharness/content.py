@@ -73,6 +73,8 @@ class PathPolicy:
             SpecError: nothing there; near names are suggested.
         """
         try:
+            if not text.strip():  # the working directory would be meant, on both sides of a comparison
+                raise _Refused("an argument is empty", "is a variable of the shell not set?")
             for path in self._places(text, self.cwd / text):
                 if _exists(path):
                     return path.resolve()

@@ -97,6 +97,12 @@ def test_what_is_not_there(cwd: Path, text: str, message: str) -> None:
     assert message in refused(PathPolicy(cwd), text, cwd / "f.yaml")
 
 
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_argument_that_a_shell_left_empty_is_no_folder(cwd: Path, text: str) -> None:
+    with pytest.raises(SpecError, match="an argument is empty"):
+        PathPolicy(cwd=cwd).argument(text)
+
+
 def test_arguments_may_lie_anywhere(cwd: Path, tmp_path: Path) -> None:
     policy = PathPolicy(cwd)
     assert policy.argument("../outside/secret.txt") == (tmp_path / "outside" / "secret.txt").resolve()
