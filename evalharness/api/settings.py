@@ -42,6 +42,7 @@ class Settings:
         fresh: ask everything again, whatever is stored.
         progress: listens to runs.
         now: the clock, for manifests, rotation dates and what has expired: waivers and blessings.
+        commit: of the user's own code, where somebody vouches for it; "" otherwise (`engine.asking.Collecting`).
         environ: the environment, whose keys are taken out of reports, and of what a suite stores redacted.
     """
 
@@ -53,6 +54,7 @@ class Settings:
     fresh: bool = False
     progress: Progress = field(default_factory=Silent)
     now: Callable[[], datetime] = _utc_now
+    commit: str = ""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @cached_property
@@ -76,6 +78,7 @@ class Settings:
             version=version(),
             progress=self.progress,
             environ=self.environ,
+            commit=self.commit,
         )
         return Surroundings(paths=self.paths, registry=self.registry, how=how, shelf=self.shelf(how.store))
 

@@ -24,7 +24,7 @@ from evalharness.engine.loop import run_sync
 from evalharness.engine.plan import Asked, Plan, cache_key, cache_keys, make_plan
 from evalharness.engine.progress import Progress, Silent
 from evalharness.engine.ready import refuse_few_repeats, refuse_shallow, refuse_unready
-from evalharness.engine.resume import Leftover, answers_of, from_cache, summed
+from evalharness.engine.resume import Leftover, answers_of, from_cache, journal_mark, summed
 from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sink import CacheWriter, FullKey, Sink, key_of
 from evalharness.engine.spending import Purse
@@ -51,7 +51,8 @@ class Collecting:
     `fresh` asks everything again: no stored attempt and no cached response is used. `now` is the time of the run's
     start as ISO text, kept in the manifest only. `version` is this package's. `purse` is what the command may spend,
     None where there is no budget. `environ` holds the keys that a suite may want taken out of answers before they are
-    stored: under names that say so, and those that files name (`named`).
+    stored: under names that say so, and those that files name (`named`). `commit` holds the user's own code, "" where
+    that is not known: what an unfinished run of another one left is not taken up.
     """
 
     store: Store
@@ -63,6 +64,7 @@ class Collecting:
     purse: Purse | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     named: frozenset[str] = frozenset()
+    commit: str = ""
 
     def arrival(self, suite: Suite, candidate: Candidate | None = None) -> Arrival:
         """What becomes of answers on their way in."""
@@ -174,7 +176,7 @@ def ask_open(
     candidate, provider, how = job.candidate, job.provider, job.how
     if how.fresh:
         drop_journal(folder)  # the finished run stays until there is a new one
-    left = Leftover.read(folder, plan, provider, fresh=how.fresh)
+    left = Leftover.read(folder, plan, provider, fresh=how.fresh, commit=how.commit)
     attempts.update({key: job.arrive.attempt(a) for key, a in left.attempts(asked).items()})
     before = answers_of(known, plan)
     resumed = sum(isinstance(a.outcome, Response) for key, a in attempts.items() if key not in before)
@@ -213,7 +215,9 @@ def ask_open(
             if resumed:
                 how.progress.note(f"{candidate.name}: {resumed} answers kept from an earlier run")
             journal = opened.enter_context(
-                contextlib.closing(Journal(folder / JOURNAL, plan=plan.digest, fresh=left.fresh))
+                contextlib.closing(
+                    Journal(folder / JOURNAL, plan=journal_mark(plan, provider, how.commit), fresh=left.fresh)
+                )
             )
             if not left.usable:  # a resumed run reads the journal alone, and must find these there
                 for attempt in before.values():

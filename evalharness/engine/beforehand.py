@@ -126,7 +126,8 @@ def still_open(plan: Plan, candidate: Candidate, provider: Provider, around: Sur
     how = around.how
     if how.fresh:
         return list(plan.requests)
-    left = Leftover.read(how.store.run_folder(candidate.name, plan.digest), plan, provider, fresh=False)
+    folder = how.store.run_folder(candidate.name, plan.digest)
+    left = Leftover.read(folder, plan, provider, fresh=False, commit=how.commit)
     there = left.attempts()
     missing = [request for request in plan.requests if key_of(request) not in there]
     if not left.usable or not missing:

@@ -138,7 +138,7 @@ def answers_there(
         return found
     plan = job.plan(repeats)
     folder = how.store.run_folder(candidate.name, plan.digest)
-    stored = Leftover.read(folder, plan, provider, fresh=False).attempts()
+    stored = Leftover.read(folder, plan, provider, fresh=False, commit=how.commit).attempts()
     return {key: job.arrive.attempt(attempt) for key, attempt in stored.items()}
 
 

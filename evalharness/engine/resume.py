@@ -35,13 +35,13 @@ class Leftover:
     usable: bool
 
     @classmethod
-    def read(cls, folder: Path, plan: Plan, provider: Provider, *, fresh: bool) -> Leftover:
-        """What is there.
+    def read(cls, folder: Path, plan: Plan, provider: Provider, *, fresh: bool, commit: str = "") -> Leftover:
+        """What is there. `commit`: as `journal_mark`.
 
         Raises:
             StoreError: the journal cannot be read.
         """
-        journaled = read_journal(folder / JOURNAL, plan.digest)
+        journaled = read_journal(folder / JOURNAL, journal_mark(plan, provider, commit))
         # a run that was to use nothing stored stays so when it is resumed
         fresh = fresh or (journaled.fresh and bool(journaled.attempts))
         return cls(
@@ -94,6 +94,14 @@ class Leftover:
             attempt = attempts.get(key)
             if attempt is not None and isinstance(attempt.outcome, Response):
                 writer.put(key, attempt.outcome)
+
+
+def journal_mark(plan: Plan, provider: Provider, commit: str) -> str:
+    """What a journal is of: a plan and, where that does not pin the code that answers, the `commit` it stands in.
+
+    "": which commit that is, nobody said.
+    """
+    return f"{plan.digest} {commit}" if commit and not provider.cacheable else plan.digest
 
 
 def answers_of(run: Run | None, plan: Plan) -> dict[FullKey, Attempt]:

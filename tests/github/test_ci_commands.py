@@ -193,6 +193,30 @@ def test_code_answers_as_it_stands_in_its_commit(
             del sys.modules[name]
 
 
+def test_answers_of_another_commits_code_are_not_resumed(checkout: Path) -> None:
+    (checkout / "app.yaml").write_text(
+        "name: app\nsuite: suite.yaml\nprovider: python\ntarget: gated_app:say\n"
+    )
+    (checkout / "gated_app.py").write_text("from gated_words import say\n")
+    words, suite = checkout / "gated_words.py", (checkout / "suite.yaml").read_text()
+    gate = ("ci", "gate", "bot.yaml", "app.yaml", "--out", "out")
+
+    def push(text: str, calls: int) -> None:
+        words.write_text(text)
+        (checkout / "suite.yaml").write_text(suite + f"budget: {{calls: {calls}}}\n")
+        git(checkout, "add", "-A")
+        git(checkout, "commit", "-q", "-m", "a push")
+
+    git(checkout, "init", "-q")
+    push("def say(case):\n    return 't' + case['id'][1:]\n", 15)
+    assert command(*gate)[0] == 5
+    assert "15 answers kept" in command(*gate)[2]  # the same commit goes on where it stopped
+    push("def say(case):\n    return 'x'\n", 80)
+    code, _, err = command(*gate)
+    assert code == 1, err
+    assert json.loads((checkout / "out/comparison.json").read_text())["metrics"][0]["candidate"] == 0.0
+
+
 @pytest.mark.parametrize("link", [False, True])
 def test_folders_that_may_be_named_are_those_of_the_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: bool

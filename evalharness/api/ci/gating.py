@@ -30,7 +30,7 @@ from evalharness.errors import (
     UsageError,
 )
 from evalharness.github.commands import Mark
-from evalharness.github.git import base_tree
+from evalharness.github.git import base_tree, head
 from evalharness.github.guard import refuse_stranger
 from evalharness.github.job import from_fork
 from evalharness.redaction import Redactor, secret_values
@@ -72,6 +72,7 @@ def gate(
     folder = Path(out)
     clear_report(folder)  # first of all: what is refused leaves no verdict of an earlier job to tell
     refuse_stranger(use.environ, use.cwd)
+    use = replace(use, commit=head(use.cwd) or "")
     try:
         with _baseline(baseline, candidate, suite, base_ref, use) as (side, commit):
             verdict, _ = api.compare_to(
@@ -124,7 +125,7 @@ def _baseline(
         judged_by = choose_suite([_suite_of(candidate, use)], suite, use.surroundings)
         store = use.store if use.store is not None else use.cwd / ".evalharness"
         allow = tuple(tree.place_of(use.cwd / folder) for folder in use.allow)
-        there = replace(use, cwd=tree.folder, store=store.absolute(), allow=allow)
+        there = replace(use, cwd=tree.folder, store=store.absolute(), allow=allow, commit=tree.commit)
         use.progress.note(f"baseline: {given} in the files of {ref} ({tree.commit[:12]})")
         with contextlib.chdir(tree.folder), code_of(tree):
             place = _run(given, judged_by, ref, there)
