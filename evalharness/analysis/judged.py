@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
+from evalharness.analysis.looks import JUDGED
 from evalharness.core.attempts import Response
 from evalharness.core.cases import Case
 from evalharness.core.judges import Judge, JudgedEval, Judgment, Role
@@ -135,7 +136,12 @@ def with_judgments(run: Run, judged: Sequence[JudgedEval], sets: Mapping[str, st
                 (j.case_id, j.repeat): _score(j) for j in one.judgments if j.role in ("pair", role)
             }
     coverage = count_coverage(run.attempts, scores, metrics).row()
-    return replace(run, scores=scores, manifest={**run.manifest, "metrics": metrics, "coverage": coverage})
+    added = {
+        "metrics": metrics,
+        "coverage": coverage,
+        JUDGED: [f"{one.eval}/{JUDGE_METRIC}" for one in judged],
+    }
+    return replace(run, scores=scores, manifest={**run.manifest, **added})
 
 
 def _score(judgment: Judgment) -> Score:

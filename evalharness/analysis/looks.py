@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from evalharness.core.cases import GoldenSet
 from evalharness.core.runs import Run, count_coverage
 from evalharness.core.suites import Sampling, Suite
 from evalharness.store.folder import content_id
+
+JUDGED: Final = "judged"
+"""Key of a run's manifest, in memory alone: the metrics that judges gave it in this comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +144,7 @@ def run_at(run: Run, cases: Mapping[str, frozenset[str]], repeats: int | None = 
     """The run as if only these cases had been asked, `repeats` times each (None: as often as they were).
 
     Cases and repeats that the run does not have stay absent. Coverage and id are those of what is kept: equal answers
-    give an equal id, whatever else was asked before or after.
+    give an equal id, whatever else was asked before or after. What judges said is no part of the id, as in the store.
     """
     count = run.repeats if repeats is None else min(repeats, run.repeats)
     attempts = {
@@ -157,9 +161,10 @@ def run_at(run: Run, cases: Mapping[str, frozenset[str]], repeats: int | None = 
         for metric, values in run.scores.items()
     }
     coverage = count_coverage(attempts, scores, sets)
+    own = {metric: values for metric, values in scores.items() if metric not in run.manifest.get(JUDGED, ())}
     return replace(
         run,
-        id=content_id(run.candidate_digest, run.suite_digest, attempts, scores),
+        id=content_id(run.candidate_digest, run.suite_digest, attempts, own),
         repeats=count,
         attempts=attempts,
         scores=scores,

@@ -170,8 +170,8 @@ def _refuse_shipped(home: Path, use: Settings) -> None:
         return
     if any(home.resolve().is_relative_to((root / name).resolve()) for name in CONTENT_FOLDERS):
         raise UsageError(
-            f"the judge {home.name} ships with the package; copy its folder into your project, label answers of your "
-            f"own (evalharness judge sample), and calibrate the copy"
+            f"the judge {home.name} ships with the package; copy its folder ({home.resolve()}) into your project, "
+            "label answers of your own (evalharness judge sample), and calibrate the copy"
         )
 
 

@@ -86,8 +86,9 @@ def _in_time(runs: Iterable[FoundRun]) -> tuple[FoundRun, ...]:
 
 
 def _of_suites(runs: list[FoundRun]) -> Iterator[FoundRun]:
-    """The runs but those that a comparison made to ask a few failed critical cases of another run again."""
+    """The runs but those of judges, and those made to ask a few failed critical cases of another run again."""
     sets: dict[str, set[str]] = {}
+    runs = [run for run in runs if not _of_a_judge(run.manifest)]
     for run in runs:
         sets.setdefault(run.manifest["name"], set()).update(run.manifest["golden_sets"].values())
     for run in runs:
@@ -96,6 +97,11 @@ def _of_suites(runs: list[FoundRun]) -> Iterator[FoundRun]:
         own = set(run.manifest["golden_sets"].values())
         if not name.endswith(_CONFIRMING) or not whole or own & whole:
             yield run
+
+
+def _of_a_judge(manifest: Mapping[str, Any]) -> bool:
+    """Whether a judge's replies are kept here: they were asked of no suite's file, and have no metric."""
+    return not manifest["metrics"] and not manifest["suite"].get("path")
 
 
 def _folders(places: Sequence[Path]) -> Iterator[Path]:

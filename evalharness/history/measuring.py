@@ -7,7 +7,7 @@ baseline's role, exactly as drift since a release is measured in a comparison (`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
 from evalharness.core.scores import Direction, Scored
 from evalharness.core.suites import EvalSpec, Suite
-from evalharness.history.finding import Catalogue, FoundReport, FoundRun
+from evalharness.history.finding import Catalogue, FoundRun
 from evalharness.history.reading import RunScores
 from evalharness.stats.margins import drop_of
 from evalharness.stats.streams import stream
@@ -91,7 +91,7 @@ def measured(
         for run in newest
     ]
     seen = {(run.manifest["run_id"], run.when) for run in having}
-    points += _of_reports(known, catalogue.reports, question.documents, seen, show)
+    points += _of_reports(known, catalogue, question.documents, seen, show)
     points.sort(key=lambda found: (found[1].when, found[1].name, found[1].run_id))
     shown = points[-question.last :]
     segments = _segments(known, shown, question, {run.manifest["run_id"]: run for run in having})
@@ -272,14 +272,15 @@ def _bare(metric: str, run: FoundRun, held: RunScores) -> Run:
 
 def _of_reports(
     known: Known,
-    reports: Iterable[FoundReport],
+    catalogue: Catalogue,
     documents: Mapping[Path, Mapping[str, Any]],
     seen: set[tuple[str, datetime]],
     show: Callable[[Path], str],
 ) -> list[tuple[tuple[str, ...], Point]]:
     """Points of runs that are known from reports alone; of a preference, every comparison's."""
     found: dict[tuple[str, ...], tuple[tuple[str, ...], Point]] = {}
-    for report in reports:
+    stored = {(run.manifest["candidate"]["digest"], run.when): run for run in catalogue.runs}
+    for report in catalogue.reports:
         document = documents.get(report.folder)
         if document is None:
             continue
@@ -293,6 +294,13 @@ def _of_reports(
                 continue
             against = other["run_id"] if preference else ""
             key = (about["name"], document["suite"]["digest"], against)
+            there = stored.get((about["digest"], report.when[role]))
+            if (
+                there is not None
+                and there.manifest["suite"]["digest"] == document["suite"]["digest"]
+                and not preference
+            ):
+                continue  # the report is of one look at the run
             point = Point(
                 when=report.when[role],
                 name=about["name"],
@@ -304,10 +312,20 @@ def _of_reports(
                 n=row.get("n"),
                 missing=(row.get("n_missing") or {}).get(role),
                 against=other["name"] if preference else None,
-                problem=None if preference else "known from a report alone: its run is not there",
+                problem=None if preference else _alone(there.folder if there is not None else None, show),
             )
             found.setdefault((*key, about["run_id"], str(report.when[role])), (key, point))
     return list(found.values())
+
+
+def _alone(there: Path | None, show: Callable[[Path], str]) -> str:
+    """Why a report's run is held against none. `there`: its run, as another suite has scored it."""
+    if there is None:
+        return "known from a report alone: its run is not there"
+    return (
+        "known from a report alone: its run is stored as another state of the suite scored it; evalharness score "
+        f"{show(there)} scores it as the suite is now"
+    )
 
 
 def _segments(

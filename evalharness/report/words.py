@@ -140,20 +140,28 @@ def next_steps(verdict: Verdict) -> tuple[str, ...]:
 def _accepting(verdict: Verdict) -> list[str]:
     """How a drop that is known and wanted is accepted: in the suite, in the same change, with a reason and a day."""
     worse = [
-        check.metric.id
+        check.metric
         for check in table_checks(verdict)
         if check.status in ("regression", "suspect")
         and check.metric.gated
         and check.metric.primary
         and not check.metric.slice
     ]
-    if not worse:
-        return []
-    each = "" if len(worse) == 1 else f" (one for each of {listing(worse)})"
-    return [
-        "To accept a drop that is known and wanted, add a waiver to the suite's gate.waivers in the same change, so "
-        f"that reviewers see it{each}: {{metric: {worse[0]}, max_drop: …, reason: …, expires: YYYY-MM-DD}}"
-    ]
+    without = [metric.id for metric in worse if metric.waiver is None]
+    waived = [metric.id for metric in worse if metric.waiver is not None]
+    steps = []
+    if without:
+        each = "" if len(without) == 1 else f" (one for each of {listing(without)})"
+        steps.append(
+            "To accept a drop that is known and wanted, add a waiver to the suite's gate.waivers in the same change, "
+            f"so that reviewers see it{each}: {{metric: {without[0]}, max_drop: …, reason: …, expires: YYYY-MM-DD}}"
+        )
+    if waived:
+        steps.append(
+            f"{listing(waived)} {'has a waiver' if len(waived) == 1 else 'have waivers'} already, and a metric has one "
+            "at most: to accept a larger drop, raise its max_drop there."
+        )
+    return steps
 
 
 def _more_cases(verdict: Verdict) -> list[str]:

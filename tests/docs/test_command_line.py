@@ -53,6 +53,8 @@ def test_a_command_is_documented_with_exactly_its_options(name: str) -> None:
 def test_nothing_is_documented_that_is_no_command() -> None:
     titles = set(re.findall(r"^## (.+)$", read("docs/cli.md"), re.MULTILINE))
     assert titles == set(commands())
+    head = read("docs/cli.md").split("\n## ")[0]
+    assert set(re.findall(r"\[([^]]+)\]\(#", head)) == titles
 
 
 def test_options_of_the_group_are_documented() -> None:

@@ -18,6 +18,8 @@ from evalharness.history.finding import find
 from evalharness.history.reading import can_scan, read_scores
 from evalharness.report.history_text import BARS
 from tests.e2e.conftest import Project
+from tests.e2e.judged import Bench
+from tests.servers.fixture import ModelServerHandle
 
 N = 100
 DAYS = (1, 5, 9, 20)
@@ -59,6 +61,12 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Project:
         run(project, day + 1, range(wrong))
     run(project, 12, range(3), name="other <b>")
     return project
+
+
+@pytest.fixture
+def bench(project: Project, model_server: ModelServerHandle, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setenv("OPENAI_API_KEY", "test-key")
+    return Bench(project, model_server)
 
 
 def history(project: Project, *arguments: str, check: int = 0) -> dict[str, Any]:
@@ -342,6 +350,60 @@ def test_a_run_that_asked_critical_cases_again_is_none_of_the_suite(tmp_path: Pa
     run(project, 2, (), name="base-critical", n=20)
     names = {point["name"] for point in history(project, "--all")["metrics"][0]["points"]}
     assert names == {"base", "cand", "base-critical"}
+
+
+def test_the_replies_of_judges_are_no_runs_of_a_suite(bench: Bench) -> None:
+    bench.judge("judge-first")
+    bench.cases(3)
+    bench.suite(scorers="[exact_match]")
+    bench.sides(["t"] * 3, ["u"] * 3)
+    bench.compare(check=3)
+    runs = bench.root / ".evalharness/runs"
+    (of_the_judge,) = runs.glob("judge-judge-*")
+    manifest = json.loads((of_the_judge / "manifest.json").read_text(encoding="utf-8"))
+    manifest["environment"]["started"] = (
+        "2099-01-01T00:00:00+00:00"  # asked after all else, as calibrate does
+    )
+    (of_the_judge / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    found = history(bench.project)
+    assert (found["suite"], found["runs"], found["warnings"][0][:13]) == ("project", 2, "each run here")
+
+
+def test_a_judged_run_is_one_run_in_its_report_and_in_the_store_also_at_a_look(bench: Bench) -> None:
+    bench.judge("judge-first")
+    bench.cases(40)
+    bench.suite(scorers="[exact_match]", more="sampling: {initial: 20, max: 40, looks: 2}\n")
+    bench.sides(["t"] * 40, ["u"] * 40)
+    _, document = bench.project.compare(check=1)
+    assert document["looks"]["look"] == 1
+    found = history(bench.project, "qa/exact_match", "--runs", ".evalharness/runs", "--runs", "out")
+    assert [(point["source"], point["n"]) for point in points(found, "base")] == [("run", 40)]
+    asked = dict.fromkeys(("base", "cand"), "provider: openai\nmodel: echo\n")
+    for name, how in asked.items():  # asked as far as the look goes: the very run of the report
+        bench.project.write(
+            f"{name}.yaml", f"name: {name}\nsuite: ./suite.yaml\n{how}base_url: {bench.server.base_url}\n"
+            f"prompt: {{user: \"{{{{ input }}}}{name}\"}}\n",
+        )  # fmt: skip
+    _, document = bench.project.compare()
+    ids = {point["run_id"] for point in points(history(bench.project, "qa/exact_match"), "base")}
+    assert document["baseline"]["run_id"] in ids
+
+
+def test_a_run_that_is_there_as_another_suite_scored_it_is_not_called_gone(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.suite()
+    golden_set(project)
+    folders = [run(project, 1, (), name="base"), run(project, 1, (1, 2), name="cand")]
+    project.suite(scorers="[exact_match, length]", gate="{max_drop: 5pp, metrics: {qa/length: advisory}}")
+    project.run("compare", *folders, "--quiet", check=0)  # scores in memory
+    (problem,) = {point["problem"] for point in points(history(project, "qa/exact_match"), "base")} - {None}
+    assert f"evalharness score {folders[0]} scores it as the suite is now" in problem
+    for folder in folders:
+        project.run("score", folder, check=0)
+    assert len(points(history(project, "qa/exact_match"), "base")) == 1
+    shutil.rmtree(tmp_path / ".evalharness/runs")
+    (left,) = points(history(project, "qa/exact_match"), "base")
+    assert left["problem"] == "known from a report alone: its run is not there"
 
 
 def test_suites_of_one_store_are_kept_apart_by_name(tmp_path: Path) -> None:

@@ -70,6 +70,15 @@ def test_next_steps_name_the_cases_that_would_decide() -> None:
     assert unknown[0] == "To decide a/b, add cases or repeats (now 300 cases)."
 
 
+def test_a_metric_with_a_waiver_is_not_told_to_get_another() -> None:
+    waived = one("regression", waiver=build.waiver("a/b", "known"))
+    (step,) = build_view(build.verdict("regression", checks=(waived,))).steps[-1:]
+    assert (
+        step
+        == "a/b has a waiver already, and a metric has at most one: to accept more, change it in the same change."
+    )
+
+
 def test_an_invalid_comparison_asks_for_mending_not_for_cases() -> None:
     (step,) = build_view(build.verdict("invalid", checks=(one("underpowered"),))).steps
     assert step.startswith("Mend what the reasons above name")
