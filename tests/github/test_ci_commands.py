@@ -66,6 +66,11 @@ def test_further_options_cannot_make_the_gate_end_without_a_verdict(checkout: Pa
     assert not (checkout / "out").exists()
 
 
+def test_a_gate_without_a_base_ref_needs_no_git(checkout: Path) -> None:
+    code, _, err = command(*GATE, env={"PATH": "/nowhere"})
+    assert code == 0, err
+
+
 def test_further_options_are_those_of_compare(checkout: Path) -> None:
     code, _, err = command(*GATE, "--args", "--seed 5 --quiet --store 'my store'", "--suite", "suite.yaml")
     assert code == 0, err
