@@ -73,9 +73,8 @@ def test_next_steps_name_the_cases_that_would_decide() -> None:
 def test_a_metric_with_a_waiver_is_not_told_to_get_another() -> None:
     waived = one("regression", waiver=build.waiver("a/b", "known"))
     (step,) = build_view(build.verdict("regression", checks=(waived,))).steps[-1:]
-    assert (
-        step
-        == "a/b has a waiver already, and a metric has at most one: to accept more, change it in the same change."
+    assert step == (
+        "a/b has a waiver already, and a metric has one at most: to accept a larger drop, raise its max_drop there."
     )
 
 
