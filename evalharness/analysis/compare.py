@@ -22,7 +22,7 @@ from evalharness.analysis.changes import (
 from evalharness.analysis.estimating import Levels, Sample, estimated
 from evalharness.analysis.load import timing_warnings
 from evalharness.analysis.looks import critical_cases, suite_at
-from evalharness.analysis.missing import dropped_problem, empty_answers, missing_problem
+from evalharness.analysis.missing import blotted_answers, dropped_problem, empty_answers, missing_problem
 from evalharness.analysis.pair_labels import PeoplesPairs
 from evalharness.analysis.reach import floor_warnings, not_from_the_floor, power
 from evalharness.core.cases import Case, Slice
@@ -149,6 +149,8 @@ def compare_runs(
             slices.extend(_slices(frame, told))
         told.extend(floor_warnings(metrics, scorers))
         told.extend(_side_warnings(baseline, candidate))
+        blotted = blotted_answers(baseline, candidate) if suite.redact.stored else None
+        told.extend([blotted] if blotted is not None else [])
         if any(scorers[metric.id].metric.timed for metric in metrics):
             told.extend(timing_warnings(baseline, candidate))
         keys = case_keys(whole or suite)

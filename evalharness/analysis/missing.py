@@ -12,10 +12,13 @@ from evalharness.core.protocols import Scorer
 from evalharness.core.runs import Run
 from evalharness.core.scores import Unscored
 from evalharness.core.suites import EvalSpec
+from evalharness.redaction import is_marks
 
 _LONGEST_WHY: Final = 160
 _MORE_EMPTY: Final = 0.02
 """A share of empty answers that grows by this much is said."""
+_BLOTTED: Final = 0.02
+"""A share of answers that redaction leaves nothing of which is said."""
 _FAILED: Final[Mapping[str, str]] = {"absent": "no recorded answer", "recorded": "recorded as failed"}
 
 
@@ -86,6 +89,26 @@ def empty_answers(baseline: Run, candidate: Run) -> str | None:
         f"{right:,} of {of_right:,} candidate answers are empty, and {left:,} of {of_left:,} of the baseline's: "
         "metrics of what an answer must not hold cannot see that; the scorer `empty` does"
     )
+
+
+def blotted_answers(baseline: Run, candidate: Run) -> str | None:
+    """That of a share of either side's answers redaction left nothing; None where it did not.
+
+    Whatever they said, they are alike to every scorer and judge.
+    """
+    found = [[is_marks(text) for text in _texts(run)] for run in (baseline, candidate)]
+    if not any(marks and sum(marks) / len(marks) >= _BLOTTED for marks in found):
+        return None
+    (left, of_left), (right, of_right) = ((sum(marks), len(marks)) for marks in found)
+    return (
+        f"`redact` leaves nothing of {left:,} of {of_left:,} baseline answers and {right:,} of {of_right:,} candidate "
+        "answers: no scorer or judge can tell these apart, whatever they said; narrow its patterns"
+    )
+
+
+def _texts(run: Run) -> list[str]:
+    attempts = (attempt for group in run.attempts.values() for attempt in group.values())
+    return [attempt.outcome.text for attempt in attempts if isinstance(attempt.outcome, Response)]
 
 
 def _empty(run: Run) -> tuple[int, int]:

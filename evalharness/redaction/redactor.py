@@ -14,6 +14,7 @@ from evalharness.redaction.keys import KEY_PATTERN, Secret
 from evalharness.redaction.personal import KINDS, PersonalData
 
 _MARK: Final = re.compile(rf"\[(?:key|redacted|{'|'.join(KINDS)})\]")
+_ONLY_MARKS: Final = re.compile(rf"(?:{_MARK.pattern}|[\W_])+")
 _MOST_ROUNDS: Final = 20
 _ALIKE: Final[Mapping[int, str]] = {
     **dict.fromkeys([0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " "),
@@ -30,6 +31,11 @@ _UNSEEN: Final = re.compile(
 """Characters that take no room: a key with one in it reads and is copied as a key."""
 _Span: TypeAlias = tuple[int, int, str]
 _T = TypeVar("_T")
+
+
+def is_marks(text: str) -> bool:
+    """Whether a text holds marks of what was taken out, and not a word beside them."""
+    return _MARK.search(text) is not None and _ONLY_MARKS.fullmatch(text) is not None
 
 
 class Redactor:
@@ -85,7 +91,8 @@ class Redactor:
             yield (*match.span(1 if match.group(1) else 0), "[key]")
         for pattern in self._patterns:
             for match in pattern.finditer(text):
-                yield (*match.span(), "[redacted]")
+                if match[0]:  # `\b[A-Z]*\b` fits at the edge of a word, where there is nothing to take out
+                    yield (*match.span(), "[redacted]")
         for start, end, kind in self._personal.spans(text):
             yield start, end, f"[{kind}]"
 

@@ -252,6 +252,23 @@ def test_results_of_other_tools_are_redacted_before_they_are_stored(project: Pro
     assert not found_in(project.root / "out", project.root / ".evalharness")
 
 
+def test_answers_that_redaction_leaves_nothing_of_are_counted(project: Project) -> None:
+    project.golden_set("questions", [{"id": f"q{i}", "input": f"question {i}"} for i in range(40)])
+    project.suite(scorers="[refusal]")
+    rules = "redact: {stored: true, patterns: ['(?s)Dear .*']}\n"
+    project.write("suite.yaml", (project.root / "suite.yaml").read_text() + rules)
+    for side, said in (("base", "Here you are."), ("cand", "I cannot help with that.")):
+        rows = [{"id": f"q{i}", "output": f"Dear customer,\n{said if i else 'no'}"} for i in range(40)]
+        project.candidate(side, rows)
+    project.run("compare", "base.yaml", "cand.yaml", "--out", "gate")
+    (told,) = [
+        text
+        for text in json.loads((project.root / "gate/comparison.json").read_text())["warnings"]
+        if "leaves nothing" in text
+    ]
+    assert "of 40 of 40 baseline answers and 40 of 40 candidate answers" in told
+
+
 def test_what_redaction_makes_of_a_suite_s_own_cases_is_told(project: Project) -> None:
     cases = [{"id": f"q{i}", "input": "a", "target": EMAIL if i in (3, 5) else "t"} for i in range(12)]
     project.golden_set("questions", cases)
