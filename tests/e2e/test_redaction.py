@@ -218,6 +218,11 @@ def test_a_pattern_that_would_never_end_takes_all() -> None:
     assert redactor.text("[key]" + "y" * 1000) == "[redacted]"
 
 
+def test_a_pattern_that_fits_between_characters_takes_nothing_out_there() -> None:
+    redactor = Redactor(Redaction(patterns=(r"\b[A-Z]*\b",)))
+    assert redactor.text("the code is ABC now") == "the code is [redacted] now"
+
+
 @pytest.mark.parametrize(
     ("text", "left"),
     [
