@@ -155,7 +155,13 @@ def _of_seed(suite: Suite, seed: int) -> tuple[str, ...]:
 def _rules(suite: Suite) -> str:
     """A digest of what a suite decides by. Its own digest covers what makes two runs comparable, and that alone."""
     judges = [(item.id, repr(item.judge.calibration)) for item in suite.evals if item.judge is not None]
-    return digest([repr(suite.gate), repr(suite.sampling), judges])
+    pairs = {name: rule.pairs for name, rule in suite.gate.metrics.items() if rule.pairs is not None}
+    said = {
+        name: {item: [*label.texts, label.value] for item, label in found.labels.items()}
+        for name, found in pairs.items()
+    }
+    # `repr` leaves people's labels out: reports of suites without any keep the digest that they were made under
+    return digest([repr(suite.gate), repr(suite.sampling), judges, *([said] if said else [])])
 
 
 def asked_again(folder: str | Path, use: Settings) -> tuple[Answer, Suite, Mapping[str, Any]]:

@@ -86,7 +86,7 @@ class MetricRule:
     advisory: bool = False
     margin: Margin | None = None
     labels: str | None = None
-    pairs: PairLabels | None = None
+    pairs: PairLabels | None = field(default=None, repr=False)
     why: str = ""
 
 

@@ -322,3 +322,16 @@ def test_a_flipped_case_is_shown_by_an_answer_that_did_what_most_did(project: Pr
     project.compare()
     summary = (project.root / "out" / "summary.md").read_text(encoding="utf-8")
     assert "was `t3`, now `wrong`" in summary
+
+
+def test_a_report_of_an_earlier_version_is_made_again_under_the_same_gate(project: Project) -> None:
+    """The digest of the rules was written by a version that knew no labels of pairs."""
+    project.binary(150, 0, 0, gate="{metrics: {qa/exact_match: {max_drop: 3pp}}}")
+    project.compare()
+    place = project.root / "out" / "manifest.json"
+    manifest = json.loads(place.read_text())
+    manifest["rules"] = "sha256:5445d62446e61e056b40a9b0d99be5cc96cbb88a11148a068c1c3a1085ce6627"
+    place.write_text(json.dumps(manifest))
+    project.run("report", "out", check=0)
+    project.suite(gate="{metrics: {qa/exact_match: {max_drop: 4pp}}}")
+    assert "its gate or sampling are not those" in project.run("report", "out", check=2).err

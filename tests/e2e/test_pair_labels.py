@@ -106,6 +106,11 @@ def test_labels_find_what_a_judge_that_likes_length_hides(bench: Bench) -> None:
     assert metric["note"].endswith("; 100 of 400 cases need no label")
     for name in ("report.html", "summary.md"):
         assert "150 labels" in (bench.root / "out" / name).read_text(encoding="utf-8"), name
+    bench.project.run("report", "out", check=1)
+    labels = (bench.root / "labels.jsonl").read_text(encoding="utf-8")
+    (bench.root / "labels.jsonl").write_text(labels.replace('"tie"', '"first"', 1), encoding="utf-8")
+    assert "are not those that this report was made under" in bench.project.run("report", "out", check=2).err
+    (bench.root / "labels.jsonl").write_text(labels, encoding="utf-8")
     # the judge alone calls it an improvement
     bench.suite()
     alone = bench.compare(check=0).metric()
