@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from types import NoneType, UnionType
@@ -126,9 +127,10 @@ def _around_marks(text: str, spans: list[_Span]) -> list[_Span]:
     if not spans or "[" not in text:
         return spans
     marks = [match.span() for match in _MARK.finditer(text)]
+    starts, ends = [start for start, _ in marks], [end for _, end in marks]
     found: list[_Span] = []
     for start, end, name in spans:
-        beside = [mark for mark in marks if mark[0] < end and start < mark[1]]
+        beside = marks[bisect_right(ends, start) : bisect_left(starts, end)]
         if any(mark[0] <= start and end <= mark[1] for mark in beside):
             continue
         start = min(start, *(mark[0] for mark in beside)) if beside else start
