@@ -143,10 +143,12 @@ class _Imports:
     def __init__(self, folders: list[str]) -> None:
         self._folders = folders
         self._added: list[str] = []
+        self._path: frozenset[str] = frozenset()
         self._before: set[str] = set()
 
     def begin(self) -> None:
         self._before = set(sys.modules)
+        self._path = frozenset(sys.path)
         self._added = list(self._folders)
         sys.path[:0] = self._added
         importlib.invalidate_caches()
@@ -156,6 +158,8 @@ class _Imports:
             if folder in sys.path:
                 sys.path.remove(folder)
         if self._added:
+            # what the program added itself leads to its own modules, and the next candidate would find them there
+            sys.path[:] = [entry for entry in sys.path if entry in self._path or not self._holds(entry)]
             for name in set(sys.modules) - self._before:
                 if self._ours(sys.modules[name]):
                     del sys.modules[name]

@@ -252,6 +252,24 @@ def test_each_candidate_runs_the_program_beside_it(here: Path) -> None:
     assert sys.path == path
 
 
+def test_a_path_that_a_program_adds_ends_with_it(here: Path) -> None:
+    for side in ("base", "cand"):
+        source = """
+        import os, sys
+        sys.path.append(os.path.join(os.path.dirname(__file__), "src"))
+        from their_words import word
+        def answer(case):
+            return word
+        """
+        program(here / side, source)
+        program(here / side / "src", f"word = '{side}'", "their_words.py")
+    before = list(sys.path)
+    for side in ("base", "cand"):
+        one = replace(candidate("python", target="app:answer"), path=str(here / side / "c.yaml"))
+        assert ask(PythonCallable(one), request()).text == side
+    assert sys.path == before
+
+
 def test_a_module_of_the_same_name_that_is_loaded_already_is_an_error(here: Path) -> None:
     program(here, "def answer(case): return 'mine'", "textwrap.py")
     assert "the module 'textwrap' in" in opening(python("textwrap:answer"))
