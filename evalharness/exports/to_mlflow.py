@@ -43,7 +43,8 @@ def log_to_mlflow(tracked: Tracked, *, uri: str, experiment: str, now: datetime)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     why = "export to MLflow"
     mlflow = require("mlflow", extra="mlflow", why=why)
-    if urlsplit(uri).scheme.partition("+")[0] in _DATABASES and find_spec("sqlalchemy") is None:
+    lacking = any(find_spec(name) is None for name in ("sqlalchemy", "alembic"))
+    if urlsplit(uri).scheme.partition("+")[0] in _DATABASES and lacking:
         raise MissingExtraError(
             f"MLflow at {without_password(uri)}: mlflow-skinny knows servers and folders; for a database: "
             "pip install mlflow"

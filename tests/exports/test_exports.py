@@ -363,11 +363,14 @@ def test_rows_of_a_golden_set_that_changed_have_no_tags(tmp_path: Path) -> None:
     assert [{**row, "tags": ""} for row in before] == after and before[0]["tags"] == '{"half":"0"}'
 
 
+@pytest.mark.parametrize(
+    "lacking", ["sqlalchemy", "alembic"]
+)  # other libraries bring the first without the second
 def test_a_database_of_mlflow_needs_more_than_its_skinny_package(
-    made: Project, monkeypatch: pytest.MonkeyPatch
+    made: Project, monkeypatch: pytest.MonkeyPatch, lacking: str
 ) -> None:
     pytest.importorskip("mlflow")
-    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    monkeypatch.setitem(sys.modules, lacking, None)
     address = "postgresql+psycopg://me:hunter2@127.0.0.1/runs"
     said = made.run("export", REPORT, "--to", "mlflow", "--tracking-uri", address, check=2).err
     assert "for a database: pip install mlflow" in said and "hunter2" not in said

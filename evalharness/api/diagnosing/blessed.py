@@ -61,6 +61,9 @@ def _one(
 
     entry = one.entry
     about = f"{entry.name}@{entry.number}"
+    if entry.action == "expire" and not named:  # a person ended it, and nothing here asks for it
+        yield _found(about, "note", one.standing.why)
+        return
     if one.standing.state == "expired":
         fix = how_to_bless(entry.name, shelf, use.cwd, entry=entry if entry.action == "bless" else None)
         yield _found(about, "problem" if named else "warning", f"has expired: {one.standing.why}", fix)
