@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from evalharness._lazy import require
+from evalharness._waiting import within
 from evalharness.errors import EvalHarnessError, MissingExtraError, StoreError, UsageError
 
 _BUCKETS: Final = frozenset(("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "r2", "memory"))
@@ -19,8 +18,6 @@ _NO_BUCKET: Final = re.compile(
 )
 PATIENCE_S: Final = 60.0
 """How long a store may take to say what it holds. Libraries go on for many minutes where a host is silent."""
-
-T = TypeVar("T")
 
 
 class Remote:
@@ -31,8 +28,9 @@ class Remote:
         self.shown = shown
         self._address = address
         try:
-            self._fs, root = _in_time(
-                lambda: fsspec.core.url_to_fs(address, use_listings_cache=False, skip_instance_cache=True)
+            self._fs, root = within(
+                PATIENCE_S,
+                lambda: fsspec.core.url_to_fs(address, use_listings_cache=False, skip_instance_cache=True),
             )
         except ImportError as error:
             raise MissingExtraError(f"{shown}: {error}") from error
@@ -45,7 +43,7 @@ class Remote:
     def names(self, folder: str) -> list[str]:
         with self._telling("read"):
             try:
-                found = _in_time(lambda: self._fs.ls(self._at(folder), detail=False))
+                found = within(PATIENCE_S, lambda: self._fs.ls(self._at(folder), detail=False))
             except FileNotFoundError as error:
                 if _is_of_bucket(error):  # a mistyped address is no store in which nothing is blessed
                     raise
@@ -56,7 +54,7 @@ class Remote:
     def read(self, path: str) -> bytes | None:
         with self._telling("read"):
             try:
-                return bytes(_in_time(lambda: self._fs.cat_file(self._at(path))))
+                return bytes(within(PATIENCE_S, lambda: self._fs.cat_file(self._at(path))))
             except FileNotFoundError:
                 return None
 
@@ -144,26 +142,6 @@ class Remote:
         text = text.replace(self._address, self.shown)
         login = re.search(r"//([^/@]+)@", self._address)  # libraries quote parts of the address
         return (text.replace(login[1], "…") if login else text)[:500]
-
-
-def _in_time(ask: Callable[[], T]) -> T:
-    """What `ask` gives within `PATIENCE_S`. It goes on in a thread of its own, which nobody waits for after that.
-
-    Raises:
-        TimeoutError: nothing by then. And as `ask` does.
-    """
-    answer: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            answer.set_exception(error)
-
-    threading.Thread(target=work, daemon=True, name="evalharness-baselines").start()
-    if not wait([answer], PATIENCE_S).done:  # `answer.result` cannot tell its own timeout from the library's
-        raise TimeoutError(f"no answer within {PATIENCE_S:g} seconds")
-    return answer.result()
 
 
 def _is_of_bucket(error: BaseException | None) -> bool:

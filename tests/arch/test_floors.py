@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "evalharness"
 FLOORS = {
     "errors": -1,  # the ground: errors imports nothing, everything may raise
-    "_lazy": 0, "_canon": 0,
+    "_lazy": 0, "_canon": 0, "_waiting": 0,
     "core": 1, "content": 1,  # content knows files and errors only; embedding and what is above read it
     "stats": 2, "redaction": 2, "store": 2, "plugins": 2, "templates": 2, "sandbox": 2, "embedding": 2,
     "spec": 3, "scorers": 3, "judging": 3, "providers": 3, "benchmarks": 3, "readers": 3, "stages": 3, "sampling": 3,

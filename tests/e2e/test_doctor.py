@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,33 @@ def test_a_server_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
         project = write(tmp_path, f"http://127.0.0.1:{listening.getsockname()[1]}/v1")
         state, text, _ = about_server(project, code=2)
     assert state == "problem" and "no answer within 0.3 s" in text
+
+
+def test_a_server_that_trickles_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte of its headers comes in time, and there is no end of them."""
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    monkeypatch.setattr("evalharness.api.diagnosing.servers.TIMEOUT_S", 0.3)
+    ended = threading.Event()
+
+    def trickle(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nx-slow: ")
+            for _ in range(100):
+                connection.sendall(b"a")
+                if ended.wait(0.1):
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=trickle, args=[listening])
+        serving.start()
+        state, text, _ = about_server(
+            write(tmp_path, f"http://127.0.0.1:{listening.getsockname()[1]}/v1"), code=2
+        )
+        given_up = serving.is_alive()
+        ended.set()
+        serving.join()
+    assert given_up and state == "problem" and "no answer within 0.3 s" in text
 
 
 def test_a_model_that_the_server_does_not_list(
