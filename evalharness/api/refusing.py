@@ -6,6 +6,7 @@ What tells of a gate later (a comment, a list of tests, a script that reads the 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -61,7 +62,7 @@ def refusal(
             slices=(),
             changes=(),
             critical=(),
-            problems=(str(error),),
+            problems=(from_here(str(error), use),),
         ),
         policy,
     )
@@ -69,6 +70,11 @@ def refusal(
     keys = named_keys(chosen, known) if chosen is not None else {model.api_key_env or "" for model in known}
     hidden = chosen.redact if chosen is not None else Redaction()
     return Redactor(hidden, secret_values(use.environ, keys - {""})).all(verdict)
+
+
+def from_here(text: str, use: Settings) -> str:
+    """A message without the working directory in front of its paths: reports are alike wherever a project lies."""
+    return text.replace(f"{use.cwd.absolute()}{os.sep}", "")
 
 
 def write_refusal(

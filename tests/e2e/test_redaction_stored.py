@@ -183,6 +183,10 @@ def test_both_sides_are_redacted_alike_or_not_compared(
     project.write("suite.yaml", (project.root / "suite.yaml").read_text().replace(RULES, ""))
     done = project.run("compare", str(clean), str(raw), "--out", "out2", check=4)
     assert "were taken out of its answers before they were stored" in done.err
+    (reason,) = json.loads((project.root / "out2/comparison.json").read_text())["reasons"]
+    assert reason.startswith(f".evalharness/runs/{clean.name}: keys")  # wherever the project lies
+    project.run("ci", "gate", str(clean), str(raw), "--out", "out3", check=4)
+    assert json.loads((project.root / "out3/ci.json").read_text())["problems"] == [reason]
 
 
 def test_a_key_that_was_not_known_where_a_run_was_stored_is_taken_out_when_it_is_read(
