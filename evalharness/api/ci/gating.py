@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 from evalharness import api
 from evalharness.api.ci.code import code_of
 from evalharness.api.ci.outcome import MOST_CASES, Outcome, write_outcome
-from evalharness.api.refusing import write_refusal
+from evalharness.api.refusing import from_here, write_refusal
 from evalharness.api.settings import Settings
 from evalharness.core.suites import Redaction, Suite
 from evalharness.core.verdicts import Verdict
@@ -182,7 +182,7 @@ def _failed(error: BaseException, use: Settings) -> Outcome:
         verdict="invalid" if isinstance(error, InvalidComparisonError) else None,
         exit_code=code,
         returned=code,
-        problems=tuple(one_line(clean.text(text), 1000) for text in said),
+        problems=tuple(one_line(clean.text(from_here(text, use)), 1000) for text in said),
     )
 
 
