@@ -149,7 +149,8 @@ def test_no_such_anchor(project: Project) -> None:
     releases(project, STEPS)
     done = project.run("compare", "base.yaml", "cand.yaml", "--anchor", "v1", "--out", "out", check=4)
     assert "there is no anchor 'v1'" in done.err and "run folder" in done.err
-    assert not (project.root / "out").exists()
+    told = json.loads((project.root / "out" / "comparison.json").read_text())
+    assert told["verdict"] == "invalid" and "there is no anchor 'v1'" in told["reasons"][0]
 
 
 def test_an_anchor_on_other_cases_is_refused_before_anything_is_asked(

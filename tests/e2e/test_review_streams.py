@@ -44,8 +44,10 @@ def test_closed_and_full_streams(project: Project, streams: str, code: int) -> N
 
 
 def test_a_closed_stderr_does_not_put_errors_among_the_product(project: Project) -> None:
-    done = shell(project, "evalharness compare no.yaml no.yaml --json 2>&-")
-    assert (done.returncode, done.stdout) == (4, "")
+    done = shell(project, "evalharness run no.yaml --json 2>&-")
+    assert (done.returncode, done.stdout) == (2, "")
+    refused = shell(project, "evalharness compare no.yaml no.yaml --json 2>&-")
+    assert refused.returncode == json.loads(refused.stdout)["exit_code"] == 4
 
 
 def test_a_working_directory_that_is_gone(project: Project) -> None:

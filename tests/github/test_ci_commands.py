@@ -261,6 +261,24 @@ def test_what_is_wrong_with_the_base_is_told_at_its_commit(
     assert command("ci", "gate", "new.yaml", "bot.yaml", "--out", "out", "--base-ref", "HEAD^1")[0] == 4
 
 
+def test_a_commit_held_against_itself_is_said_to_show_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(tmp_path / "origin")
+    small(repository.origin, 0)
+    repository.commit()
+    repository.branch("topic")
+    repository.commit()
+    monkeypatch.chdir(repository.merged(tmp_path / "clone"))
+    shas = []
+    for ref, itself in (("HEAD", True), ("HEAD^1", False)):
+        code, _, err = command(*GATE, "--base-ref", ref)
+        assert code == 0 and ("the base is the commit that is checked out" in err) is itself
+        shas.append(json.loads(Path("out/ci.json").read_text())["base_sha"])
+        _, told, _ = command("ci", "annotate", "out", env={"GITHUB_SHA": shas[0]})
+        assert ("::warning title=evalharness%3A nothing compared::" in told) is itself
+
+
 @pytest.mark.parametrize("how", [["--baselines", "kept"], ["--args", "--baselines kept"]])
 def test_blessed_baselines_may_be_elsewhere(checkout: Path, how: list[str]) -> None:
     assert command("run", "bot.yaml", "-q")[0] == 0

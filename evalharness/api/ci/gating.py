@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from evalharness import api
 from evalharness.api.ci.code import code_of
-from evalharness.api.ci.outcome import MOST_CASES, Outcome, write_outcome
+from evalharness.api.ci.outcome import ITSELF, MOST_CASES, Outcome, write_outcome
 from evalharness.api.refusing import from_here, write_refusal
 from evalharness.api.settings import Settings
 from evalharness.core.suites import Redaction, Suite
@@ -135,6 +135,8 @@ def _baseline(
         allow = tuple(tree.place_of(use.cwd / folder) for folder in use.allow)
         there = replace(use, cwd=tree.folder, store=store.absolute(), allow=allow, commit=tree.commit)
         use.progress.note(f"baseline: {given} in the files of {ref} ({tree.commit[:12]})")
+        if tree.commit == use.commit:
+            use.progress.note(f"base-ref {ref!r}: {ITSELF}")
         with contextlib.chdir(tree.folder), code_of(tree):
             place = _run(given, judged_by, ref, there)
         yield str(place), tree.commit

@@ -15,6 +15,9 @@ from evalharness.store.files import read_json, write_json
 MOST_CASES: Final = 50
 """Regressed cases that ci.json names; GitHub shows no more annotations of a job."""
 
+ITSELF: Final = "the base is the commit that is checked out, so nothing that it holds can show a difference"
+"""Said where a gate was given itself as base: it passes, and decided nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from evalharness.api.ci.outcome import Outcome, read_outcome
+from evalharness.api.ci.outcome import ITSELF, Outcome, read_outcome
 from evalharness.api.settings import Settings
 from evalharness.errors import EXIT_INCONCLUSIVE, StoreError, UsageError
 from evalharness.github import checks, commands, comments, incoming
@@ -57,6 +57,12 @@ def annotate(report: str | Path, most: int = 10, settings: Settings | None = Non
         most=most,
         rest="cases that got worse and that only the report shows",
     )
+    if found.base_sha and found.base_sha == use.environ.get("GITHUB_SHA"):
+        lines.append(
+            commands.annotation(
+                "warning", commands.Mark(title="evalharness: nothing compared", message=ITSELF)
+            )
+        )
     if found.verdict is None:
         said = "; ".join(found.problems[:3]) or "the gate did not finish; its log says why"
         lines.append(
