@@ -217,14 +217,14 @@ class Execution:
         first: float | None = None
         while True:
             await throttle.acquire()
-            began = throttle.now()
-            first = began if first is None else first
             try:
                 if tries == 0:  # not before: other calls may have ended while this one waited for its turn
                     self._check_caps()
                 hold = await self._set_aside(request)
                 if self._stop is not None:
                     return None
+                began = throttle.now()  # not before: a wait for the budget is not the endpoint's
+                first = began if first is None else first
                 tries += 1
                 self.spending.tries += 1
                 outcome = None

@@ -250,6 +250,7 @@ def execute(
     *,
     price: Price | None = None,
     earlier: Sequence[Response] = (),
+    purse: Purse | None = None,
     **limits: Any,
 ) -> Outcome:
     """One execution over `n` requests."""
@@ -267,6 +268,7 @@ def execute(
             notes.append,
             np.random.default_rng(1),
             answered_before=len(earlier),
+            purse=purse,
         )
         execution.spending.add_earlier(earlier)
         error: Exception | None = None

@@ -11,7 +11,9 @@ import pytest
 from evalharness.core.attempts import Response, Usage
 from evalharness.core.candidates import Price
 from evalharness.core.protocols import Request
+from evalharness.core.suites import Budget
 from evalharness.engine import execute as module
+from evalharness.engine.spending import Purse
 from evalharness.errors import BudgetError, CallError, ProviderError, UsageError
 from tests.engine.support import Behaviour, echo, execute
 
@@ -118,6 +120,21 @@ def test_ten_endpoint_failures_in_a_row_stop_the_run() -> None:
     done = execute(behave, 200, concurrency=2, max_retries=0)
     assert isinstance(done.error, ProviderError) and "10 calls in a row" in str(done.error)
     assert len(done.texts) == 20 and done.log["calls"] <= 34
+
+
+def test_calls_that_waited_for_the_budget_began_when_they_were_sent() -> None:
+    """Of 32 workers all but one wait: what failed after the last answer is counted, however long ago its turn came."""
+
+    async def behave(request: Request, number: int) -> Response:
+        await asyncio.sleep(0.001)
+        if number > 5:
+            raise CallError("server", "HTTP 500")
+        return await echo(request, number)
+
+    purse = Purse(Budget(tokens=75))  # an answer takes 12
+    done = execute(behave, 200, concurrency=32, max_retries=0, purse=purse)
+    assert isinstance(done.error, ProviderError) and "10 calls in a row" in str(done.error)
+    assert len(done.texts) == 5 and done.log["calls"] <= 5 + 10 + 1  # one was sent before the last answer came
 
 
 def test_failures_of_single_cases_do_not_stop_a_run() -> None:
