@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -107,7 +108,23 @@ def _values(value: Any, redactor: Redactor) -> Any:
         clean = redactor.text(written)
         return value if clean == written else clean
     if isinstance(value, Mapping):
-        return {redactor.text(name): _values(item, redactor) for name, item in value.items()}
+        names = _told_apart([redactor.text(name) for name in value])
+        return {name: _values(item, redactor) for name, item in zip(names, value.values(), strict=True)}
     if isinstance(value, list):
         return [_values(item, redactor) for item in value]
     return value
+
+
+def _told_apart(names: Sequence[str]) -> Iterator[str]:
+    """Names of which several became one: `[email]`, `[email] 2`. An answer loses no value with the name it had."""
+    seen: Counter[str] = Counter()
+    taken = set(names)
+    for name in names:
+        seen[name] += 1
+        if seen[name] == 1:
+            yield name
+            continue
+        while (numbered := f"{name} {seen[name]}") in taken:
+            seen[name] += 1
+        taken.add(numbered)
+        yield numbered

@@ -238,6 +238,10 @@ def test_a_pattern_that_fits_between_characters_takes_nothing_out_there() -> Non
         ('So:\n```json\n{"why": "jane\\u0040mail.org"}\n```', 'So:\n```json\n{"why": "[email]"}\n```'),
         ('{"a":  "no more than \\u0041"}', '{"a":  "no more than \\u0041"}'),
         ("{not json} jane@mail.org", "{not json} [email]"),
+        (
+            '{"jane@mail.org": 1, "[email] 2": 2, "joe@mail.org": {"a@b.org": 3}}',
+            '{"[email]": 1, "[email] 2": 2, "[email] 3": {"[email]": 3}}',
+        ),
     ],
 )
 def test_json_stays_json_and_its_escapes_are_read(text: str, left: str) -> None:
