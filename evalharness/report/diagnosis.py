@@ -51,7 +51,7 @@ def _lines(finding: Finding, width: int) -> Iterator[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    if finding.fix and (finding.state in _HEADS or finding.area not in ("extras",)):
+    if finding.fix and (finding.state in _HEADS or finding.area != "extras"):
         yield f"      {one_line(finding.fix, _TEXT)}"
 
 

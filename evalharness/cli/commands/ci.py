@@ -75,9 +75,8 @@ def gate(
     """
     from evalharness.api import ci, table
 
-    ci.clear_report(
-        out
-    )  # whatever is wrong below, the steps after this one find no verdict of an earlier job
+    # whatever is wrong below, the steps after this one find no verdict of an earlier job
+    ci.clear_report(out)
     given = _options_of_compare(more, suite)
     use = settings(
         allow=given["allow"],
