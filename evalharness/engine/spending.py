@@ -16,6 +16,8 @@ from evalharness.errors import BudgetError, CallError
 
 _CHARACTERS_A_TOKEN: Final = 3.0
 """Of a prompt; most texts have more, so that what is set aside for a call is rather too much."""
+_TELLING: Final = 50
+"""Characters from which a prompt tells how dense its text is; what a shorter one takes is mostly the chat's frame."""
 _MAY_BE_BILLED: Final = frozenset({"timeout", "bad_response", "filtered"})
 """Ends of a call in which the model may have worked. Vendors bill neither a refusal nor a server's failure."""
 
@@ -123,9 +125,10 @@ class Purse:
     """Spent so far and held for calls under way. A call is only made where the budget also covers what it may take.
 
     A call is expected to take its prompt, at 3 characters a token or at the most tokens a character that a call took so
-    far, and as many tokens out as its decoding allows, or the most that an answer took so far where it allows any
-    number; there the first call is made alone, to learn that. So a budget can be passed only by calls that take more
-    than any before. Where the budget would cover a call if those under way take less than is held for them, it waits.
+    far, what a chat took at most around a short prompt, and as many tokens out as its decoding allows, or the most that
+    an answer took so far where it allows any number; there the first call is made alone, to learn that. So a budget can
+    be passed only by calls that take more than any before. Where the budget would cover a call if those under way take
+    less than is held for them, it waits.
     """
 
     budget: Budget
@@ -138,6 +141,7 @@ class Purse:
     _learned: bool = False
     _longest: int = 0
     _densest: float = 1 / _CHARACTERS_A_TOKEN
+    _frame: int = 0
 
     def admit(self, request: Request, price: Price | None) -> Hold | None:
         """Set aside what a call may take. None: only what calls under way give back may cover it, so wait for one.
@@ -146,7 +150,7 @@ class Purse:
             BudgetError: the budget does not cover it.
         """
         prompt = sum(len(m.content) for m in request.messages) + len(request.continuation or "")
-        tokens_in = math.ceil(prompt * self._densest)
+        tokens_in = math.ceil(prompt * self._densest) + self._frame
         tokens_out = int(request.decoding.get("max_tokens") or self._longest)
         usd = cost_usd(price, tokens_in, tokens_out) if price is not None else 0.0
         own, held, budget = Hold(tokens_in + tokens_out, usd, prompt), self._held, self.budget
@@ -190,7 +194,10 @@ class Purse:
             tokens_out = tokens_out or math.ceil(len(outcome.text) / _CHARACTERS_A_TOKEN)
         self._learned = True
         self._longest = max(self._longest, tokens_out)
-        self._densest = max(self._densest, tokens_in / max(1, hold.characters))
+        if hold.characters < _TELLING:
+            self._frame = max(self._frame, tokens_in - math.ceil(hold.characters * self._densest))
+        else:
+            self._densest = max(self._densest, tokens_in / hold.characters)
         took = tokens_in + tokens_out
         self.tokens += took if known else max(hold.tokens, took)
         if price is not None:
