@@ -118,7 +118,14 @@ class Job:
     how: Collecting
     arrive: Arrival
 
+    @classmethod
+    def of(cls, suite: Suite, candidate: Candidate, registry: Registry, how: Collecting) -> Job:
+        """The job of asking a candidate, its provider not opened. Raises as `make_provider` does."""
+        provider = make_provider(candidate, registry)
+        return cls(suite, candidate, provider, registry, how, how.arrival(suite, candidate))
+
     def plan(self, repeats: int) -> Plan:
+        """The plan of all cases. Raises UsageError or SpecError where the candidate cannot answer the suite."""
         name = self.candidate.path or self.candidate.name
         scorers = build_scorers(self.suite, self.registry)
         refuse_few_repeats(scorers, repeats, name)

@@ -9,12 +9,10 @@ from itertools import chain
 from evalharness.core.candidates import Candidate
 from evalharness.core.protocols import Provider, Request
 from evalharness.core.suites import Suite
-from evalharness.engine.asking import make_provider, refuse_unpriced
+from evalharness.engine.asking import Job, make_provider, refuse_unpriced
 from evalharness.engine.judging import judge_as_candidate
-from evalharness.engine.plan import Asked, Plan, cache_key, cache_keys, make_plan
-from evalharness.engine.ready import refuse_few_repeats, refuse_shallow
+from evalharness.engine.plan import Asked, Plan, cache_key, cache_keys
 from evalharness.engine.resume import Leftover
-from evalharness.engine.scoring import build_scorers
 from evalharness.engine.sides import SideSource, Surroundings
 from evalharness.engine.sink import key_of
 from evalharness.errors import EvalHarnessError, Problem, SpecError
@@ -84,37 +82,21 @@ def _fault(candidate: Candidate, suite: Suite | None, around: Surroundings) -> E
             ready()
         refuse_unpriced(candidate, around.how.purse)
         if suite is not None:
-            _plan(candidate, suite, provider, around)
+            Job.of(suite, candidate, around.registry, around.how).plan(candidate.repeats or 1)
     except EvalHarnessError as error:
         return error
     return None
 
 
-def _plan(candidate: Candidate, suite: Suite, provider: Provider, around: Surroundings) -> Plan:
-    """The plan of a candidate. Raises UsageError or SpecError where it cannot answer the suite."""
-    name, repeats = candidate.path or candidate.name, candidate.repeats or 1
-    scorers = build_scorers(suite, around.registry)
-    refuse_few_repeats(scorers, repeats, name)
-    refuse_shallow(scorers, provider, name)
-    return make_plan(
-        suite,
-        candidate,
-        repeats=repeats,
-        recorded=False,
-        likelihoods=getattr(provider, "log_likelihoods", False),
-        provider_version=provider.version,
-    )
-
-
 def _asks(candidate: Candidate, suite: Suite, around: Surroundings, asked: Asked | None) -> bool:
     """Whether a candidate has calls to make; True where its plan cannot be made."""
     try:
-        provider = make_provider(candidate, around.registry)
-        plan = _plan(candidate, suite, provider, around)
+        job = Job.of(suite, candidate, around.registry, around.how)
+        plan = job.plan(candidate.repeats or 1)
     except EvalHarnessError:
         return True
     wanted = {key_of(request) for request in plan.wanted(asked)}
-    return any(key_of(request) in wanted for request in still_open(plan, candidate, provider, around))
+    return any(key_of(request) in wanted for request in still_open(plan, candidate, job.provider, around))
 
 
 def still_open(plan: Plan, candidate: Candidate, provider: Provider, around: Surroundings) -> list[Request]:

@@ -14,7 +14,7 @@ from evalharness.core.attempts import Attempt
 from evalharness.core.candidates import AGAIN, Candidate
 from evalharness.core.runs import AttemptKey, Run
 from evalharness.core.suites import Suite
-from evalharness.engine.asking import SPENT, Collecting, Job, ask_open, make_provider, read_recording
+from evalharness.engine.asking import SPENT, Collecting, Job, ask_open, read_recording
 from evalharness.engine.build import build_run, plugin_rows, scorer_names, totals
 from evalharness.engine.loop import run_sync
 from evalharness.engine.plan import Asked, Plan
@@ -69,8 +69,8 @@ def collect(
             f"{candidate.path or candidate.name}: limits.max_cost_usd needs a price; "
             "add `price: {input_per_million: …, output_per_million: …}`"
         )
-    provider = make_provider(candidate, registry)
-    job = Job(suite, candidate, provider, registry, how, how.arrival(suite, candidate))
+    job = Job.of(suite, candidate, registry, how)
+    provider = job.provider
     how.store.prepare()
     warnings: list[str] = []
     attempts: dict[FullKey, Attempt] = {}
@@ -130,8 +130,8 @@ def answers_there(
     Raises:
         SpecError, StoreError: the recording or what is stored cannot be read.
     """
-    provider = make_provider(candidate, registry)
-    job = Job(suite, candidate, provider, registry, how, how.arrival(suite, candidate))
+    job = Job.of(suite, candidate, registry, how)
+    provider = job.provider
     if provider.recorded:
         found: dict[FullKey, Attempt] = {}
         run_sync(read_recording(job, found))
