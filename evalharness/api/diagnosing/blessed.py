@@ -38,7 +38,7 @@ def baselines(suite: Suite | None, files: Sequence[str | Path], use: Settings) -
         fix = how_to_bless("main", shelf, use.cwd) if example is not None else ""
         yield _found(shelf.shown, "note", "nothing is blessed", fix)
         return
-    first = sorted(found, key=lambda one: (one.entry.name not in named, one.entry.at), reverse=False)
+    first = sorted(found, key=lambda one: (one.entry.name not in named, one.entry.at))
     for one in first[:_MOST]:
         yield from _one(one, suite, one.entry.name in named, shelf, use)
     if len(found) > _MOST:
